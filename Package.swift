@@ -1,0 +1,86 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The modules and the direction of their dependencies are described in docs/ARCHITECTURE.md:
+// an arrow only points down, and nothing below `Server` imports NIO except `GRPC` and `Transport`.
+
+let nio: [Target.Dependency] = [
+    .product(name: "NIOCore", package: "swift-nio"),
+    .product(name: "NIOPosix", package: "swift-nio"),
+    .product(name: "NIOHTTP1", package: "swift-nio"),
+    .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+]
+
+/// The executables and libraries that ship; every test target below names the one it mirrors.
+let package = Package(
+    name: "gulp",
+    products: [
+        .executable(name: "gulpd", targets: ["gulpd"]),
+        .executable(name: "gulpctl", targets: ["gulpctl"]),
+        .executable(name: "simulate", targets: ["simulate"]),
+        .library(name: "Raft", targets: ["Raft"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: [
+        // System libraries.
+        .systemLibrary(name: "CRocksDB", pkgConfig: "rocksdb", providers: [.apt(["librocksdb-dev"])]),
+        .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+
+        // The sans-I/O core.
+        .target(name: "Raft"),
+        .target(name: "Store"),
+        .target(name: "Replica", dependencies: ["Raft", "Store"]),
+
+        // The edges.
+        .target(name: "EtcdAPI", dependencies: [.product(name: "SwiftProtobuf", package: "swift-protobuf")]),
+        .target(name: "RocksDB", dependencies: ["CRocksDB"]),
+        .target(name: "Storage", dependencies: ["RocksDB", "Raft", "Store"]),
+        .target(name: "GRPC", dependencies: ["CNghttp2"] + nio),
+        .target(name: "Transport", dependencies: ["Raft", .product(name: "Logging", package: "swift-log")] + nio),
+        .target(name: "Discovery", dependencies: ["COpenSSL", "Raft"]),
+        .target(name: "Configuration", dependencies: ["Discovery", .product(name: "Yams", package: "Yams")]),
+        .target(
+            name: "Server",
+            dependencies: [
+                "Replica", "Storage", "GRPC", "Transport", "Discovery", "Configuration", "EtcdAPI", "CSystemd",
+                .product(name: "Logging", package: "swift-log"),
+            ] + nio),
+
+        // The programs: flags, wiring, signals.
+        .executableTarget(name: "gulpd", dependencies: ["Server", "Configuration"]),
+        .executableTarget(
+            name: "gulpctl",
+            dependencies: ["GulpctlCommands"]),
+        .target(
+            name: "GulpctlCommands",
+            dependencies: [
+                "GRPC", "EtcdAPI", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]),
+        .target(name: "Simulation", dependencies: ["Replica"]),
+        .executableTarget(
+            name: "simulate",
+            dependencies: ["Simulation", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+
+        // Tests mirror Sources.
+        .testTarget(name: "RaftTests", dependencies: ["Raft"]),
+        .testTarget(name: "StoreTests", dependencies: ["Store"]),
+        .testTarget(name: "ReplicaTests", dependencies: ["Replica", "Simulation"]),
+        .testTarget(name: "StorageTests", dependencies: ["Storage"]),
+        .testTarget(name: "GRPCTests", dependencies: ["GRPC"]),
+        .testTarget(name: "TransportTests", dependencies: ["Transport"]),
+        .testTarget(name: "DiscoveryTests", dependencies: ["Discovery"]),
+        .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
+        .testTarget(name: "ServerTests", dependencies: ["Server"]),
+        .testTarget(name: "GulpctlTests", dependencies: ["GulpctlCommands"]),
+    ],
+    swiftLanguageModes: [.v6]
+)
