@@ -41,7 +41,9 @@ let package = Package(
         .target(name: "Replica", dependencies: ["Raft", "Store"]),
 
         // The edges.
-        .target(name: "EtcdAPI", dependencies: [.product(name: "SwiftProtobuf", package: "swift-protobuf")]),
+        .target(
+            name: "EtcdAPI", dependencies: [.product(name: "SwiftProtobuf", package: "swift-protobuf")],
+            exclude: ["Protos"]),
         .target(name: "RocksDB", dependencies: ["CRocksDB"]),
         .target(name: "Storage", dependencies: ["RocksDB", "Raft", "Store"]),
         .target(name: "GRPC", dependencies: ["CNghttp2"] + nio),
