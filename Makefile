@@ -1,0 +1,53 @@
+# make run, make test: see README.md.
+
+SWIFT ?= swift
+RELEASE_PRODUCTS = gulpd gulpctl simulate gulpd-unsynced
+SEEDS ?= 100
+PYTHON = .venv/bin/python
+
+.PHONY: run test test-unit test-simulate test-end-to-end bench build release deps deps-test format lint clean
+
+# Builds in release and runs three members on loopback until Ctrl-C.
+run: deps
+	$(SWIFT) build -c release --product gulpd
+	$(SWIFT) build -c release --product gulpctl
+	@bash cluster/run.sh
+
+# Everything that must hold before a change goes in.
+test: deps-test test-unit release test-simulate test-end-to-end
+
+test-unit: deps-test
+	$(SWIFT) build --build-tests
+	$(SWIFT) test --skip-build
+
+test-simulate: release
+	.build/release/simulate --seeds $(SEEDS)
+
+test-end-to-end: release deps-test
+	$(PYTHON) -m pytest Tests/EndToEnd
+
+# h2load against gulpd and etcd 3.5.1 in turn: see bench/h2load.py.
+bench: deps-test
+	$(SWIFT) build -c release --product gulpd
+	$(PYTHON) bench/h2load.py
+
+build: deps
+	$(SWIFT) build
+
+release: deps
+	@for product in $(RELEASE_PRODUCTS); do $(SWIFT) build -c release --product $$product || exit 1; done
+
+deps:
+	@bash cluster/install-deps.sh run
+
+deps-test:
+	@bash cluster/install-deps.sh test
+
+format:
+	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests
+
+lint:
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
+
+clean:
+	rm -rf .build .venv bench-out
