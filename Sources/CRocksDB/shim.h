@@ -1,2 +1,3 @@
 #pragma once
 #include <rocksdb/c.h>
+#include "crc32c.h"

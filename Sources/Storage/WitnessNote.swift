@@ -1,0 +1,67 @@
+import Glibc
+import Raft
+
+/// How far the log had once been synced: a note beside the log, rewritten after each sync.
+///
+/// The note itself is not synced, so it may be old or gone after a crash of the machine; but what it says was
+/// true once, so a log that recovers to less has lost entries or a vote that were acknowledged.
+struct WitnessNote: Equatable {
+    var lastTerm = Term.zero
+    var lastIndex = LogIndex.zero
+    var hardStateTerm = Term.zero
+    var vote = MemberID.none
+
+    /// Whether a log that ends in this state still holds what `witness` saw. Terms compare first, because a new leader's
+    /// entries may replace a longer suffix of older terms. (Raft paper, section 5.4.1.)
+    func covers(_ witness: WitnessNote) -> Bool {
+        (lastTerm, lastIndex) >= (witness.lastTerm, witness.lastIndex)
+            && (hardStateTerm > witness.hardStateTerm
+                || hardStateTerm == witness.hardStateTerm && (witness.vote == .none || vote == witness.vote))
+    }
+
+    var encoded: [UInt8] {
+        var content: [UInt8] = []
+        for value in [lastTerm.rawValue, lastIndex.rawValue, hardStateTerm.rawValue, vote.rawValue] {
+            content.appendLittleEndian(value)
+        }
+        return SealedNote.seal(content)
+    }
+
+    init() {}
+
+    init?(decoding bytes: [UInt8]) {
+        guard let content = SealedNote.open(bytes) else { return nil }
+        let values: [UInt64]? = content.withUnsafeBytes { bytes in
+            var reader = ByteReader(bytes)
+            guard let a: UInt64 = reader.littleEndian(), let b: UInt64 = reader.littleEndian(),
+                let c: UInt64 = reader.littleEndian(), let d: UInt64 = reader.littleEndian(), reader.remaining == 0
+            else { return nil }
+            return [a, b, c, d]
+        }
+        guard let values else { return nil }
+        lastTerm = Term(values[0])
+        lastIndex = LogIndex(values[1])
+        hardStateTerm = Term(values[2])
+        vote = MemberID(values[3])
+    }
+}
+
+/// The open file of a `WitnessNote`.
+final class WitnessFile: Sendable {
+    private let path: String
+    private let descriptor: Int32
+
+    init(path: String) throws {
+        self.path = path
+        descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw Files.error("open", path) }
+    }
+
+    deinit { close(descriptor) }
+
+    /// Overwrites the note in place: one small write within a sector, and no sync.
+    func write(_ note: WitnessNote) throws {
+        let bytes = note.encoded
+        guard pwrite(descriptor, bytes, bytes.count, 0) == bytes.count else { throw Files.error("write", path) }
+    }
+}
