@@ -31,6 +31,13 @@ public struct InitialCluster: Hashable, Sendable {
         guard !self.members.isEmpty else { throw .empty }
     }
 
+    /// A cluster of one member. A URL given twice counts once.
+    public static func single(name: String, peerURLs: [MemberURL]) -> InitialCluster {
+        InitialCluster(only: Member(name: name, peerURLs: Set(peerURLs).sorted { $0.text < $1.text }))
+    }
+
+    private init(only member: Member) { members = [member] }
+
     /// - Throws: `InitialClusterError`, which says which part of `text` is wrong.
     public static func parse(_ text: String) throws(InitialClusterError) -> InitialCluster {
         var members: [Member] = []

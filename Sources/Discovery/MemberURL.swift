@@ -68,6 +68,18 @@ public struct MemberURL: Hashable, Sendable, CustomStringConvertible {
         self.port = port
     }
 
+    /// `http://host:port`. For settings that are written in the program; those of the user are parsed.
+    public static func http(host: String, port: Int) -> MemberURL {
+        MemberURL(plainHost: host, port: port)
+    }
+
+    private init(plainHost host: String, port: Int) {
+        scheme = .http
+        self.host = host
+        self.port = port
+        text = "http://\(host.contains(":") ? "[\(host)]" : host):\(port)"
+    }
+
     /// Parses a list separated by commas, as flags take it.
     ///
     /// - Returns: the URLs in the order of their text, as etcd keeps them.
