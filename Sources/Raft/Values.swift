@@ -10,6 +10,10 @@ public struct Term: Hashable, Comparable, Sendable {
     public static let zero = Term(0)
 }
 
+extension Term: CustomStringConvertible {
+    public var description: String { String(rawValue) }
+}
+
 /// A position in the replicated log. The first entry has index 1; 0 means "before the log".
 public struct LogIndex: Hashable, Comparable, Sendable {
     public var rawValue: UInt64
@@ -19,12 +23,25 @@ public struct LogIndex: Hashable, Comparable, Sendable {
     public static let zero = LogIndex(0)
 }
 
+extension LogIndex: CustomStringConvertible {
+    public var description: String { String(rawValue) }
+    /// The position after this one.
+    @inlinable public var next: LogIndex { LogIndex(rawValue + 1) }
+    /// The position before this one; traps for `zero`.
+    @inlinable public var previous: LogIndex { LogIndex(rawValue - 1) }
+}
+
 /// A member's identity in the cluster. 0 is never a member and stands for "none".
 public struct MemberID: Hashable, Comparable, Sendable {
     public var rawValue: UInt64
     @inlinable public init(_ rawValue: UInt64) { self.rawValue = rawValue }
     @inlinable public static func < (a: MemberID, b: MemberID) -> Bool { a.rawValue < b.rawValue }
     public static let none = MemberID(0)
+}
+
+extension MemberID: CustomStringConvertible {
+    /// Hexadecimal, as operators see member ids everywhere.
+    public var description: String { String(rawValue, radix: 16) }
 }
 
 /// One entry of the replicated log.
