@@ -60,6 +60,8 @@ class HTTP2Connection: ChannelInboundHandler {
     func streamClosed(_ id: Int32, code: UInt32) {}
     func goAwayReceived(code: UInt32) {}
     func pingAnswered() {}
+    /// The peer's settings have come (not an acknowledgement of ours).
+    func settingsReceived() {}
     /// The connection has ended; `streams` are those that were open.
     func connectionEnded(_ open: [HTTP2Stream]) {}
     /// The channel took output again after it had not.

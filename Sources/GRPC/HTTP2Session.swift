@@ -251,6 +251,8 @@ final class HTTP2Session {
                 if endsStream { connection.bodyEnded(head.stream_id) }
             case NGHTTP2_HEADERS.rawValue:
                 connection.headersEnded(head.stream_id, endsStream: endsStream)
+            case NGHTTP2_SETTINGS.rawValue:
+                if head.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { connection.settingsReceived() }
             case NGHTTP2_GOAWAY.rawValue:
                 connection.goAwayReceived(code: frame.pointee.goaway.error_code)
             case NGHTTP2_PING.rawValue:

@@ -25,10 +25,7 @@ struct RequestHead {
 
     mutating func add(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, methods: MethodTable) {
         listBytes += name.count + value.count + 32
-        guard listBytes <= maxListBytes else {
-            refuse(.resourceExhausted, "header list size exceeds \(maxListBytes) bytes")
-            return
-        }
+        guard listBytes <= maxListBytes else { return }
         guard let first = name.first else { return }
         switch (first, name.count) {
         case (UInt8(ascii: ":"), 5) where name.equals(":path"):
@@ -59,6 +56,10 @@ struct RequestHead {
 
     /// What the complete head asks for. The order of the checks is grpc-go's.
     func verdict() -> Verdict {
+        guard listBytes <= maxListBytes else {
+            let status = GRPCStatus(.resourceExhausted, "header list size exceeds \(maxListBytes) bytes")
+            return .refused(httpStatus: 200, status)
+        }
         switch contentType {
         case .grpc: break
         case .missing: return .refused(httpStatus: 415, Self.badContentType(""))

@@ -1,0 +1,232 @@
+import GRPC
+import NIOCore
+import Testing
+
+/// Calls over real sockets, with the module's own client and server.
+@Suite struct CallTests {
+    @Test func aUnaryCallIsAnswered() async throws {
+        try await withServer { server in
+            let client = try await server.client()
+            let answer = try await client.unary(path: TestMethod.unary.path, message: Array("hello".utf8))
+            #expect(answer == Array("hello".utf8))
+            #expect(try await client.unary(path: TestMethod.unary.path, message: []) == [])
+            await client.close()
+        }
+    }
+
+    @Test func aFailedCallCarriesItsCodeAndText() async throws {
+        try await withServer { server in
+            let client = try await server.client()
+            for code in GRPCStatus.Code.allCases where code != .ok {
+                await expectError(code, "it failed: 100% of λ") {
+                    _ = try await client.unary(path: TestMethod.fail.path, message: [UInt8(code.rawValue)])
+                }
+            }
+            await client.close()
+        }
+    }
+
+    @Test func metadataReachesTheService() async throws {
+        try await withServer { server in
+            let client = try await server.client()
+            let answer = try await client.unary(
+                path: TestMethod.metadata.path, message: [], metadata: [("x-other", "1"), ("x-key", "value")])
+            #expect(answer == Array("value".utf8))
+            await client.close()
+        }
+    }
+
+    @Test func messagesOfAStreamGoBothWaysInOrder() async throws {
+        try await withServer { server in
+            let client = try await server.client()
+            let stream = client.stream(path: TestMethod.stream.path)
+            var messages = stream.messages.makeAsyncIterator()
+            stream.send([1])
+            let first = try await messages.next()
+            #expect(first == ByteBuffer(bytes: [1]))
+            for value in 2..<200 { stream.send([UInt8(value)]) }
+            stream.finish()
+            for value in 2..<200 {
+                let echoed = try await messages.next()
+                #expect(echoed == ByteBuffer(bytes: [UInt8(value)]))
+            }
+            let end = try await messages.next()
+            #expect(end == nil)
+            await client.close()
+        }
+    }
+
+    @Test func manyCallsShareOneConnection() async throws {
+        try await withServer { server in
+            let client = try await server.client()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for number in 0..<1000 {
+                    group.addTask {
+                        let message = Array("call \(number)".utf8)
+                        let answer = try await client.unary(path: TestMethod.unary.path, message: message)
+                        #expect(answer == message)
+                    }
+                }
+                try await group.waitForAll()
+            }
+            await client.close()
+        }
+    }
+
+    @Test func messagesLargerThanEveryWindowPassBothWays() async throws {
+        var options = RPCServerOptions()
+        options.maxReceiveBytes = 20 << 20
+        try await withServer(options) { server in
+            let client = try await server.client()
+            let message = ByteBuffer(repeating: 42, count: 18 << 20)
+            #expect(try await client.unary(path: TestMethod.unary.path, message: message) == message)
+            await client.close()
+        }
+    }
+
+    @Test func aSlowReaderIsNotBufferedFor() async throws {
+        try await withServer { server in
+            let client = try await server.client()
+            let stream = client.stream(path: TestMethod.pour.path)
+            stream.send([100])
+            stream.finish()
+            // Nothing is read until the server has filled what it may.
+            var bytes = 0
+            for try await message in stream.messages {
+                if bytes == 0 { try await Task.sleep(for: .milliseconds(50)) }
+                bytes += message.readableBytes
+            }
+            #expect(bytes == 100 << 20)
+            #expect(server.journal.count("buffered too much") == 0)
+            await client.close()
+        }
+    }
+
+    @Test func anUnknownMethodIsRefusedInGoGRPCsWords() async throws {
+        try await withServer { server in
+            let client = try await server.client()
+            await expectError(.unimplemented, "unknown method Nope for service test.Echo") {
+                _ = try await client.unary(path: "/test.Echo/Nope", message: [])
+            }
+            await expectError(.unimplemented, "unknown service test.Nope") {
+                _ = try await client.unary(path: "/test.Nope/Unary", message: [])
+            }
+            await expectError(.unimplemented, "malformed method name: \"/nonsense\"") {
+                _ = try await client.unary(path: "/nonsense", message: [])
+            }
+            await client.close()
+        }
+    }
+
+    @Test func aMessageOverTheLimitIsRefused() async throws {
+        var options = RPCServerOptions()
+        options.maxReceiveBytes = 1000
+        try await withServer(options) { server in
+            let client = try await server.client()
+            let path = TestMethod.unary.path
+            await expectError(.resourceExhausted, "grpc: received message larger than max (1001 vs. 1000)") {
+                _ = try await client.unary(path: path, message: [UInt8](repeating: 0, count: 1001))
+            }
+            // The client is stopped from sending the rest of a large one, and the connection stands.
+            await expectError(.resourceExhausted) {
+                _ = try await client.unary(path: path, message: [UInt8](repeating: 0, count: 50 << 20))
+            }
+            #expect(try await client.unary(path: path, message: [UInt8](repeating: 0, count: 1000)).count == 1000)
+            await client.close()
+        }
+    }
+
+    @Test func aClientsLimitOnAnswersHolds() async throws {
+        try await withServer { server in
+            var options = RPCClientOptions()
+            options.maxReceiveBytes = 10
+            let client = try await server.client(options)
+            await expectError(.resourceExhausted, "grpc: received message larger than max (11 vs. 10)") {
+                _ = try await client.unary(path: TestMethod.unary.path, message: [UInt8](repeating: 0, count: 11))
+            }
+            await client.close()
+        }
+    }
+
+    @Test func aCallPastItsDeadlineEndsOnBothSides() async throws {
+        try await withServer { server in
+            let client = try await server.client()
+            await expectError(.deadlineExceeded) {
+                _ = try await client.unary(path: TestMethod.hang.path, message: [], timeout: .milliseconds(50))
+            }
+            try await eventually("the service hears of it") { server.journal.count("cancelled") == 1 }
+            #expect(server.journal.lines == ["hanging", "cancelled"])
+            await client.close()
+        }
+    }
+
+    @Test func aCancelledTaskCancelsItsCall() async throws {
+        try await withServer { server in
+            let client = try await server.client()
+            let task = Task { try await client.unary(path: TestMethod.hang.path, message: [UInt8]()) }
+            try await eventually("the call arrives") { server.journal.count("hanging") == 1 }
+            task.cancel()
+            await expectError(.cancelled) { _ = try await task.value }
+            try await eventually("the service hears of it") { server.journal.count("cancelled") == 1 }
+            await client.close()
+        }
+    }
+
+    @Test func aLostConnectionEndsItsCallsOnBothSides() async throws {
+        try await withServer { server in
+            let client = try await server.client()
+            let calls = (0..<10).map { _ in
+                Task { try await client.unary(path: TestMethod.hang.path, message: [UInt8]()) }
+            }
+            try await eventually("the calls arrive") { server.journal.count("hanging") == 10 }
+            await client.close()
+            for call in calls { await expectError(.unavailable) { _ = try await call.value } }
+            try await eventually("the service hears of each") { server.journal.count("cancelled") == 10 }
+            await expectError(.unavailable) {
+                _ = try await client.unary(path: TestMethod.unary.path, message: [])
+            }
+            #expect(await !client.isConnected)
+        }
+    }
+
+    @Test func anEndpointWhereNobodyListensIsUnavailable() async throws {
+        try await withServer { server in
+            await server.server.shutdown()
+            await expectError(.unavailable) { _ = try await server.client() }
+        }
+    }
+
+    @Test func aShutdownLetsCallsEndAndRefusesNewOnes() async throws {
+        try await withServer { server in
+            let client = try await server.client()
+            let stream = client.stream(path: TestMethod.stream.path)
+            var messages = stream.messages.makeAsyncIterator()
+            stream.send([1])
+            let first = try await messages.next()
+            #expect(first == ByteBuffer(bytes: [1]))
+            async let shutdown: Void = server.server.shutdown(deadline: .seconds(20))
+            while await client.isConnected { try await Task.sleep(for: .milliseconds(2)) }
+            await expectError(.unavailable) {
+                _ = try await client.unary(path: TestMethod.unary.path, message: [])
+            }
+            stream.send([2])
+            stream.finish()
+            let second = try await messages.next()
+            #expect(second == ByteBuffer(bytes: [2]))
+            let end = try await messages.next()
+            #expect(end == nil)
+            await shutdown
+            try await client.closed.get()
+        }
+    }
+
+    @Test func aShutdownEndsWhatOutlastsItsDeadline() async throws {
+        try await withServer { server in
+            let client = try await server.client()
+            let call = Task { try await client.unary(path: TestMethod.hang.path, message: [UInt8]()) }
+            try await eventually("the call arrives") { server.journal.count("hanging") == 1 }
+            await server.server.shutdown(deadline: .milliseconds(50))
+            await expectError(.unavailable) { _ = try await call.value }
+        }
+    }
+}
