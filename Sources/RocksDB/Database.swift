@@ -1,4 +1,5 @@
 import CRocksDB
+import Synchronization
 
 /// An open RocksDB database. Closed when the last reference to it, or to a cursor or snapshot of it, goes.
 ///
@@ -39,6 +40,7 @@ public final class Database: @unchecked Sendable {
     private let readOptions: OpaquePointer
     private let persistedReadOptions: OpaquePointer
     private let writeOptions: [OpaquePointer]
+    private let isDestroyedWhenClosed = Atomic(false)
 
     public init(path: String, options settings: Options) throws(RocksDBError) {
         self.path = path
@@ -70,11 +72,20 @@ public final class Database: @unchecked Sendable {
     deinit {
         // Data written without a log is flushed by RocksDB as it closes.
         rocksdb_close(handle)
+        if isDestroyedWhenClosed.load(ordering: .relaxed) {
+            // What cannot be removed now is found and removed by whoever owns the directory's parent.
+            var message: UnsafeMutablePointer<CChar>?
+            rocksdb_destroy_db(options, path, &message)
+            rocksdb_free(message)
+        }
         for options in writeOptions { rocksdb_writeoptions_destroy(options) }
         rocksdb_readoptions_destroy(persistedReadOptions)
         rocksdb_readoptions_destroy(readOptions)
         rocksdb_options_destroy(options)
     }
+
+    /// Removes the database's files once nothing uses them any more.
+    public func destroyWhenClosed() { isDestroyedWhenClosed.store(true, ordering: .relaxed) }
 
     /// Switches RocksDB's per-thread timers off for the calling thread; they cost a quarter of a small write.
     public static func disableTimersOnThisThread() { rocksdb_set_perf_level(1) }

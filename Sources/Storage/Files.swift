@@ -98,6 +98,10 @@ enum Files {
         guard fsync(descriptor) == 0 else { throw error("sync", path) }
     }
 
+    static func link(_ source: String, to destination: String) throws {
+        guard Glibc.link(source, destination) == 0 else { throw error("link \(source) to", destination) }
+    }
+
     static func move(_ source: String, to destination: String) throws {
         guard rename(source, destination) == 0 else { throw error("rename \(source) to", destination) }
         try sync(parent(of: destination))

@@ -43,10 +43,46 @@ public final class RaftLog: Sendable {
     public static func open(
         directory: String, durability: Durability = .synced
     ) throws -> (RaftLog, RecoveredLog) {
-        try Files.makeDirectory(directory)
+        let path = directory + "/records"
+        let inspection = try DatabaseInspection(path)
+        let witnessPath = directory + "/witness"
+        let note = Files.exists(witnessPath) ? try Files.read(witnessPath) : []
+        let witness = WitnessNote(decoding: note)
+        if inspection.isNew, let witness, !WitnessNote().covers(witness) {
+            throw witness.missing(from: path, holding: WitnessNote())
+        }
         var recovered = RecoveredLog()
-        let contents = try Contents(directory: directory, durability: durability, recovered: &recovered)
+        if inspection.tornLog != nil || inspection.tornManifest {
+            let rehearsal = directory + "/rehearsal"
+            defer { try? Files.remove(rehearsal) }
+            try inspection.rehearse(path, in: rehearsal)
+            _ = try Contents(path: rehearsal, named: path, durability: durability, witness: witness, recovered: &recovered)
+            recovered = RecoveredLog()
+        }
+        if let torn = inspection.tornLog {
+            recovered.notices.append(try setAside(torn, in: directory + "/damaged"))
+        }
+        if !note.isEmpty, witness == nil {
+            recovered.notices.append(
+                "\(witnessPath) does not check, as may happen when the machine stops; the log was opened without it")
+        }
+        try Files.makeDirectory(directory)
+        var contents = try Contents(path: path, named: path, durability: durability, witness: witness, recovered: &recovered)
+        try contents.begin(WitnessFile(path: witnessPath))
         return (RaftLog(contents), recovered)
+    }
+
+    /// Keeps a copy of a log file whose last record is torn, and takes the record out. Answers what to tell the operator.
+    private static func setAside(_ torn: (path: String, name: String, offset: Int), in directory: String) throws -> String {
+        let bytes = try Files.read(torn.path)
+        try Files.remove(directory)
+        try Files.makeDirectory(directory)
+        let copy = directory + "/" + torn.name
+        try Files.write(bytes, to: copy)
+        try Files.sync(directory)
+        try Files.truncate(torn.path, to: torn.offset)
+        return "the last record of \(torn.path), at byte \(torn.offset), was being written when the machine stopped and was "
+            + "never acknowledged; it was dropped (\(bytes.count - torn.offset) bytes; the file as it was: \(copy))"
     }
 
     /// Makes the hard state and the entries durable, in one synced write. Entries are contiguous, follow the base,
@@ -73,10 +109,11 @@ public final class RaftLog: Sendable {
 
 /// The log's database and the outline of what it holds: enough to chain the next record and to cut anywhere.
 private struct Contents {
+    private let name: String
     private let database: Database
     private let batch = WriteBatch()
     private let durability: Database.Durability
-    private let witnessFile: WitnessFile
+    private var witnessFile: WitnessFile?
     private var witness = WitnessNote()
 
     private var base: (index: LogIndex, term: Term) = (.zero, .zero)
@@ -104,23 +141,26 @@ private struct Contents {
         paranoid_checks=true;max_background_jobs=2
         """
 
-    init(directory: String, durability: RaftLog.Durability, recovered: inout RecoveredLog) throws {
+    /// Opens the database at `path`; errors speak of it as `name`.
+    init(
+        path: String, named name: String, durability: RaftLog.Durability, witness noted: WitnessNote?,
+        recovered: inout RecoveredLog
+    ) throws {
+        self.name = name
         self.durability = durability == .synced ? .synced : .logged
-        let path = directory + "/records"
-        database = try Database(path: path, options: .init(settings: Self.settings))
-        let witnessPath = directory + "/witness"
-        let noted = Files.exists(witnessPath) ? WitnessNote(decoding: try Files.read(witnessPath)) : nil
-        witnessFile = try WitnessFile(path: witnessPath)
-        try recover(&recovered)
-        if let noted, !witness.covers(noted) {
-            throw StorageError(
-                .missingEntries, path,
-                "acknowledged entries are missing from the log in \(path): it ends at index \(lastIndex.rawValue) of term "
-                    + "\(witness.lastTerm.rawValue) (its own term \(witness.hardStateTerm.rawValue)), but had been synced to "
-                    + "index \(noted.lastIndex.rawValue) of term \(noted.lastTerm.rawValue) (own term "
-                    + "\(noted.hardStateTerm.rawValue)); this member must not vote: remove it from the cluster, "
-                    + "then add it again with an empty data directory")
+        database = try openDatabase(path, settings: Self.settings, named: "log")
+        do {
+            try recover(&recovered)
+        } catch let error as RocksDBError {
+            throw damaged(error.message)
         }
+        if let noted, !witness.covers(noted) { throw noted.missing(from: name, holding: witness) }
+    }
+
+    /// Takes the witness note into use, so that it says what the log holds now.
+    mutating func begin(_ file: WitnessFile) throws {
+        witnessFile = file
+        if witness != WitnessNote() { try file.write(witness) }
     }
 
     // MARK: Writing
@@ -199,7 +239,7 @@ private struct Contents {
         try database.write(batch, durability)
         witness.lastIndex = lastIndex
         witness.lastTerm = termStarts.last?.term ?? base.term
-        try witnessFile.write(witness)
+        try witnessFile?.write(witness)
     }
 
     private func putTrimMark() {
@@ -300,8 +340,8 @@ private struct Contents {
 
     private func damaged(_ what: String) -> StorageError {
         StorageError(
-            .corruption, database.path,
-            "the log in \(database.path) is damaged: \(what); keep a copy of the directory, remove this member from the "
-                + "cluster, and add it again with an empty data directory")
+            .corruption, name,
+            "the log in \(name) is damaged: \(what); keep a copy of the directory, remove this member from the cluster, "
+                + "and add it again with an empty data directory")
     }
 }

@@ -37,6 +37,7 @@ public struct FlushPolicy: Sendable {
 ///     'k' main(8) '_' sub(8) 't'    a deletion's
 ///     'n' key                       a note
 ///     's'                           the applied mark
+///     'si'                          the mark of the snapshot it was installed from, if it was
 ///
 /// The history comes first, so that a new table file, which holds the newest revisions and the marks, overlaps
 /// no older one but the last. Every value begins with a format byte that readers of this type do not see.

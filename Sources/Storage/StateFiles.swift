@@ -17,15 +17,20 @@ public final class StateFiles: Sendable {
         """
 
     init(path: String) throws {
-        try Files.makeDirectory(path)
-        database = try Database(path: path, options: .init(settings: Self.settings))
+        _ = try DatabaseInspection(path)
+        database = try openDatabase(path, settings: Self.settings, named: "state")
     }
 
     /// The applied mark as committed; index 0 in a fresh state.
-    public func applied() throws -> AppliedMark { try mark(.all) }
+    public func applied() throws -> AppliedMark { try mark(StateFormat.markKey) ?? AppliedMark() }
 
     /// The applied mark as a crash would leave it.
-    public func durableApplied() throws -> AppliedMark { try mark(.persisted) }
+    public func durableApplied() throws -> AppliedMark {
+        try mark(StateFormat.markKey, tier: .persisted) ?? AppliedMark()
+    }
+
+    /// The mark of the snapshot that the state was installed from; nil in one that grew from nothing.
+    func installed() throws -> AppliedMark? { try mark(StateFormat.installedKey) }
 
     /// Bytes on disk and in memory that the state takes, and of these the bytes that hold live data: an estimate.
     public var size: (total: Int, inUse: Int) {
@@ -75,13 +80,11 @@ public final class StateFiles: Sendable {
         }
     }
 
-    private func mark(_ tier: Database.ReadTier) throws -> AppliedMark {
-        try StateFormat.markKey.withUnsafeBytes { key in
+    private func mark(_ key: [UInt8], tier: Database.ReadTier = .all) throws -> AppliedMark? {
+        try key.withUnsafeBytes { key in
             try database.get(key, tier: tier) { value in
-                guard let value else { return AppliedMark() }
-                guard let mark = AppliedMark(decoding: try content(value)) else {
-                    throw damaged("its applied mark is malformed")
-                }
+                guard let value else { return nil }
+                guard let mark = AppliedMark(decoding: try content(value)) else { throw damaged("a mark of it is malformed") }
                 return mark
             }
         }

@@ -50,6 +50,8 @@ enum StateFormat {
     static let historyPrefix = UInt8(ascii: "k")
     static let notePrefix = UInt8(ascii: "n")
     static let markKey = [UInt8(ascii: "s")]
+    /// Where the applied mark of the snapshot is kept that the state was installed from. Not part of a snapshot.
+    static let installedKey = [UInt8(ascii: "s"), UInt8(ascii: "i")]
 
     static func noteKey(_ key: [UInt8]) -> [UInt8] { [notePrefix] + key }
 

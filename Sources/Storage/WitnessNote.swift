@@ -19,6 +19,18 @@ struct WitnessNote: Equatable {
                 || hardStateTerm == witness.hardStateTerm && (witness.vote == .none || vote == witness.vote))
     }
 
+    /// The failure of a log that does not hold what this note saw.
+    func missing(from path: String, holding found: WitnessNote) -> StorageError {
+        StorageError(
+            .missingEntries, path,
+            "acknowledged entries are missing from the log in \(path): it ends at \(found.place), but had been synced to "
+                + "\(place). This member must not vote: remove it from the cluster, then add it again with an empty data directory")
+    }
+
+    private var place: String {
+        "index \(lastIndex.rawValue) of term \(lastTerm.rawValue) with a vote of term \(hardStateTerm.rawValue)"
+    }
+
     var encoded: [UInt8] {
         var content: [UInt8] = []
         for value in [lastTerm.rawValue, lastIndex.rawValue, hardStateTerm.rawValue, vote.rawValue] {
