@@ -56,7 +56,7 @@ struct LogTail: Sendable {
         var previous = (index: baseIndex, term: baseTerm)
         for entry in initial.entries {
             try require(
-                entry.index == previous.index.next && entry.term >= previous.term && entry.term > .zero,
+                previous.index.rawValue < RaftNode.largestNumber && entry.index == previous.index.next && entry.term >= previous.term && entry.term > .zero,
                 "entry \(entry.term)/\(entry.index) follows \(previous.term)/\(previous.index)")
             previous = (entry.index, entry.term)
         }
@@ -66,7 +66,13 @@ struct LogTail: Sendable {
         try require(
             initial.hardState.commit <= last, "commit index \(initial.hardState.commit) is past the log's end \(last)")
         try require(
-            initial.hardState.term >= previous.term,
+            max(last.rawValue, previous.term.rawValue, initial.hardState.term.rawValue) < RaftNode.largestNumber,
+            "a term or an index is beyond all reason")
+        // A member that starts from a snapshot may have no term yet, but its first election must not
+        // go below what it holds.
+        let least = initial.entries.isEmpty ? previous.term.rawValue - min(previous.term.rawValue, 1) : previous.term.rawValue
+        try require(
+            initial.hardState.term.rawValue >= least,
             "term \(initial.hardState.term) is older than the last entry's \(previous.term)")
         // What has been applied was committed, even if the commit index on disk lags behind.
         commit = max(initial.hardState.commit, initial.applied)

@@ -173,6 +173,7 @@ public struct RaftNode: Sendable {
     package var hasUnwrittenEntries: Bool { log.hasUnwrittenEntries }
     /// Term and index of the log's last entry.
     package var lastEntry: (term: Term, index: LogIndex) { (log.lastTerm, log.lastIndex) }
+    package var isInstallingSnapshot: Bool { log.pendingSnapshot != nil }
     package var progressRows: [Progress] { membership.progress.rows }
     package var clusterConfiguration: ClusterConfiguration { membership.configuration }
     /// The entries held in memory.
