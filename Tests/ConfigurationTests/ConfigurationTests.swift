@@ -175,51 +175,55 @@ private func resolve(
 
 @Suite struct RefusalTests {
     /// The conditions and exit codes were compared with etcd 3.5.1, except where a row says otherwise.
-    @Test(arguments: [
-        (["--bogus"], 2, "flag provided but not defined: -bogus"),
-        (["--name"], 2, "flag needs an argument: -name"),
-        (["--=x"], 2, "bad flag syntax: --=x"),
-        (["---name=x"], 2, "bad flag syntax"),
-        (["--snapshot-count=abc"], 2, "invalid value \"abc\" for flag -snapshot-count: parse error"),
-        (["--snapshot-count=-1"], 2, "parse error"),
-        (["--snapshot-count="], 2, "parse error"),
-        (["--snapshot-count=0x"], 2, "parse error"),
-        (["--snapshot-count=18446744073709551616"], 2, "value out of range"),
-        (["--snapshot-count=18446744073709551615"], 2, "value out of range"),  // etcd takes it
-        (["--pre-vote=bogus"], 2, "invalid value \"bogus\" for flag -pre-vote: parse error"),
-        (["--initial-cluster-state=bogus"], 2, "for flag -initial-cluster-state: invalid value"),
-        (["--listen-client-urls=foo"], 2, "URL scheme must be http, https, unix, or unixs: foo"),
-        (["--listen-client-urls=http://127.0.0.1"], 2, "URL address does not have the form \"host:port\""),
-        (["--listen-client-urls=http://127.0.0.1:1/a"], 2, "URL must not contain a path"),
-        (["--listen-peer-urls="], 2, "URL scheme must be"),
-        (["extra"], 1, "'extra' is not a valid flag"),
-        (["--", "extra"], 1, "'extra' is not a valid flag"),
-        (["--listen-client-urls=http://127.0.0.1:1"], 1, "--advertise-client-urls is required when"),
-        (
-            ["--listen-client-urls=http://example.com:1", "--advertise-client-urls=http://h:1"], 1,
-            "expected IP in URL for binding (http://example.com:1)"
-        ),
-        (["--listen-peer-urls=http://example.com:1"], 1, "--listen-peer-urls: expected IP in URL for binding"),
-        (["--advertise-client-urls=http://:1"], 1, "unexpected empty host (http://:1)"),
-        (["--heartbeat-interval=0"], 1, "--heartbeat-interval must be >0 (set to 0ms)"),
-        (["--election-timeout=0"], 1, "--election-timeout must be >0 (set to 0ms)"),
-        (["--election-timeout=499"], 1, "--election-timeout[499ms] should be at least as 5 times"),
-        (["--election-timeout=50001"], 1, "is too long, and should be set less than 50000ms"),
-        (["--heartbeat-interval=9223372036854775807"], 1, "should be at least as 5 times"),
-        (["--initial-cluster=foo=http://h:1"], 1, "couldn't find local name \"default\" in the initial cluster"),
-        (["--initial-cluster=foo"], 1, "error setting up initial cluster: \"foo\" in the initial cluster has no URL"),
-        (["--initial-cluster="], 1, "the initial cluster is empty"),
-        (["--initial-cluster=default=http://h:1,b=http://h:1"], 1, "has duplicate url http://h:1"),
-        (["--initial-advertise-peer-urls=http://h:1,http://h:1"], 1, "has duplicate url"),
-        (["--config-file=none.yml"], 1, "open none.yml: no such file or directory"),
-        // Not as etcd: these are served there.
-        (["--cert-file=a.pem"], 1, "--cert-file is not served yet by gulpd 0.1.0; leave it at its default ''"),
-        (["--pre-vote=false"], 1, "--pre-vote is not served yet"),
-        (["--quota-backend-bytes=-1"], 1, "--quota-backend-bytes is not served yet"),
-        (["--experimental-corrupt-check-time=1h"], 1, "--experimental-corrupt-check-time is not served yet"),
-        (["--listen-peer-urls=https://127.0.0.1:1"], 1, "TLS is not served yet"),
-        (["--log-level=bogus"], 1, "unrecognized --log-level: \"bogus\""),  // etcd panics
-    ] as [([String], Int32, String)])
+    @Test(
+        arguments: [
+            (["--bogus"], 2, "flag provided but not defined: -bogus"),
+            (["--name"], 2, "flag needs an argument: -name"),
+            (["--=x"], 2, "bad flag syntax: --=x"),
+            (["---name=x"], 2, "bad flag syntax"),
+            (["--snapshot-count=abc"], 2, "invalid value \"abc\" for flag -snapshot-count: parse error"),
+            (["--snapshot-count=-1"], 2, "parse error"),
+            (["--snapshot-count="], 2, "parse error"),
+            (["--snapshot-count=0x"], 2, "parse error"),
+            (["--snapshot-count=18446744073709551616"], 2, "value out of range"),
+            (["--snapshot-count=18446744073709551615"], 2, "value out of range"),  // etcd takes it
+            (["--pre-vote=bogus"], 2, "invalid value \"bogus\" for flag -pre-vote: parse error"),
+            (["--initial-cluster-state=bogus"], 2, "for flag -initial-cluster-state: invalid value"),
+            (["--listen-client-urls=foo"], 2, "URL scheme must be http, https, unix, or unixs: foo"),
+            (["--listen-client-urls=http://127.0.0.1"], 2, "URL address does not have the form \"host:port\""),
+            (["--listen-client-urls=http://127.0.0.1:1/a"], 2, "URL must not contain a path"),
+            (["--listen-peer-urls="], 2, "URL scheme must be"),
+            (["extra"], 1, "'extra' is not a valid flag"),
+            (["--", "extra"], 1, "'extra' is not a valid flag"),
+            (["--listen-client-urls=http://127.0.0.1:1"], 1, "--advertise-client-urls is required when"),
+            (
+                ["--listen-client-urls=http://example.com:1", "--advertise-client-urls=http://h:1"], 1,
+                "expected IP in URL for binding (http://example.com:1)"
+            ),
+            (["--listen-peer-urls=http://example.com:1"], 1, "--listen-peer-urls: expected IP in URL for binding"),
+            (["--advertise-client-urls=http://:1"], 1, "unexpected empty host (http://:1)"),
+            (["--heartbeat-interval=0"], 1, "--heartbeat-interval must be >0 (set to 0ms)"),
+            (["--election-timeout=0"], 1, "--election-timeout must be >0 (set to 0ms)"),
+            (["--election-timeout=499"], 1, "--election-timeout[499ms] should be at least as 5 times"),
+            (["--election-timeout=50001"], 1, "is too long, and should be set less than 50000ms"),
+            (["--heartbeat-interval=9223372036854775807"], 1, "should be at least as 5 times"),
+            (["--initial-cluster=foo=http://h:1"], 1, "couldn't find local name \"default\" in the initial cluster"),
+            (
+                ["--initial-cluster=foo"], 1,
+                "error setting up initial cluster: \"foo\" in the initial cluster has no URL"
+            ),
+            (["--initial-cluster="], 1, "the initial cluster is empty"),
+            (["--initial-cluster=default=http://h:1,b=http://h:1"], 1, "has duplicate url http://h:1"),
+            (["--initial-advertise-peer-urls=http://h:1,http://h:1"], 1, "has duplicate url"),
+            (["--config-file=none.yml"], 1, "open none.yml: no such file or directory"),
+            // Not as etcd: these are served there.
+            (["--cert-file=a.pem"], 1, "--cert-file is not served yet by gulpd 0.1.0; leave it at its default ''"),
+            (["--pre-vote=false"], 1, "--pre-vote is not served yet"),
+            (["--quota-backend-bytes=-1"], 1, "--quota-backend-bytes is not served yet"),
+            (["--experimental-corrupt-check-time=1h"], 1, "--experimental-corrupt-check-time is not served yet"),
+            (["--listen-peer-urls=https://127.0.0.1:1"], 1, "TLS is not served yet"),
+            (["--log-level=bogus"], 1, "unrecognized --log-level: \"bogus\""),  // etcd panics
+        ] as [([String], Int32, String)])
     func aMistakeIsRefusedInOneLine(arguments: [String], exitCode: Int32, expected: String) throws {
         let error = #expect(throws: ConfigurationError.self) { try resolve(arguments) }
         #expect(error?.message.contains(expected) == true, "\(error?.message ?? "")")
@@ -258,10 +262,11 @@ private func resolve(
 }
 
 @Suite struct GoSyntaxTests {
-    @Test(arguments: [
-        ("0", 0), ("5s", 5_000_000_000), ("1h30m", 5_400_000_000_000), ("1.5ms", 1_500_000), ("-2us", -2_000),
-        ("100ns", 100),
-    ] as [(String, Int64)])
+    @Test(
+        arguments: [
+            ("0", 0), ("5s", 5_000_000_000), ("1h30m", 5_400_000_000_000), ("1.5ms", 1_500_000), ("-2us", -2_000),
+            ("100ns", 100),
+        ] as [(String, Int64)])
     func durationsAreRead(text: String, expected: Int64) {
         #expect(GoSyntax.nanoseconds(text) == expected)
     }

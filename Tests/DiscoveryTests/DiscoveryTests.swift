@@ -15,7 +15,10 @@ import Testing
         let cluster = try InitialCluster.parse(
             "b=http://127.0.0.1:24382,a=http://127.0.0.1:24380,c=http://127.0.0.1:24384,a=http://127.0.0.1:24379")
         let founders = cluster.founders(token: "probe-1")
-        #expect(founders.map { "\($0.name) \($0.id.hexText)" } == ["c 7627c0b11a6c2b96", "b 837e18b66eb92f14", "a c01c3942820a5f46"])
+        #expect(
+            founders.map { "\($0.name) \($0.id.hexText)" } == [
+                "c 7627c0b11a6c2b96", "b 837e18b66eb92f14", "a c01c3942820a5f46",
+            ])
         #expect(cluster.clusterID(token: "probe-1").description == "7f798fc7e3a72eae")
     }
 
