@@ -254,6 +254,34 @@ import Testing
         }
     }
 
+    @Test func noRandomBytesBringAMemberDown() async throws {
+        let (a, b) = (try await TestMember(1), try await TestMember(2))
+        try await withMembers(a, b) {
+            a.transport.setPeers([b.id: [b.address]])
+            var chance = Chance(seed: 5)
+            for round in 0..<150 {
+                let peer = try await RawPeer(b.address)
+                var hello = HandshakeTests.hello
+                hello.from = MemberID(9)
+                hello.kind = UInt8(round % 4)
+                var bytes = ByteBuffer()
+                if round % 5 > 0 { hello.encode(into: &bytes) }
+                let helloBytes = bytes.readableBytes
+                heartbeat(1).encode(into: &bytes)
+                append(2, bytes: 50).encode(into: &bytes)
+                for _ in 0..<round % 7 {
+                    let position = Int.random(in: helloBytes..<bytes.readableBytes, using: &chance)
+                    bytes.setInteger(UInt8.random(in: 0...255, using: &chance), at: position)
+                }
+                bytes.writeBytes(chance.bytes(upTo: 200))
+                try? await peer.send { $0.writeImmutableBuffer(bytes) }
+                try? await peer.close()
+            }
+            a.send(heartbeat(42), to: b)
+            try await eventually("a good message among all that") { b.recorder.messages.contains(heartbeat(42)) }
+        }
+    }
+
     @Test func aConnectionThatSaysNothingIsClosed() async throws {
         var options = PeerTransport.Options()
         options.connectTimeout = .milliseconds(100)

@@ -11,8 +11,12 @@ final class RawPeer: Sendable {
 
     init(_ address: PeerAddress) async throws {
         let bytes = bytes
-        channel = try await PeerSocket.connect(address, on: TestMember.group.next(), options: .init()).get()
-        try await channel.pipeline.addHandler(Collector(bytes)).get()
+        // On the loop, before the other side can have closed the connection again.
+        channel = try await PeerSocket.connect(address, on: TestMember.group.next(), options: .init())
+            .flatMapThrowing { channel in
+                try channel.pipeline.syncOperations.addHandler(Collector(bytes))
+                return channel
+            }.get()
     }
 
     var received: Int { bytes.withLockedValue { $0.readableBytes } }
