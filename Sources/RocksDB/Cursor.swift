@@ -50,11 +50,13 @@ public struct Cursor: ~Copyable {
         _ body: (_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) throws -> Result
     ) rethrows -> Result {
         precondition(started && rocksdb_iter_valid(iterator) != 0, "the cursor is not at a key")
-        var keyCount = 0, valueCount = 0
+        var keyCount = 0
+        var valueCount = 0
         let key = rocksdb_iter_key(iterator, &keyCount)
         let value = rocksdb_iter_value(iterator, &valueCount)
         return try body(
-            UnsafeRawBufferPointer(start: key, count: keyCount), UnsafeRawBufferPointer(start: value, count: valueCount))
+            UnsafeRawBufferPointer(start: key, count: keyCount), UnsafeRawBufferPointer(start: value, count: valueCount)
+        )
     }
 }
 

@@ -48,7 +48,9 @@ public final class Database: @unchecked Sendable {
         defer { rocksdb_options_destroy(base) }
         let options: OpaquePointer = rocksdb_options_create()
         do throws(RocksDBError) {
-            try checked(path, "read the options of") { rocksdb_get_options_from_string(base, settings.settings, options, &$0) }
+            try checked(path, "read the options of") {
+                rocksdb_get_options_from_string(base, settings.settings, options, &$0)
+            }
             rocksdb_options_set_create_if_missing(options, settings.createIfMissing ? 1 : 0)
             handle = try checkedPointer(path, "open") { rocksdb_open(options, path, &$0) }
         } catch {
@@ -135,7 +137,9 @@ public final class Database: @unchecked Sendable {
     /// A copy of the database, openable on its own, in a directory that must not exist. Tables are hard links
     /// where the file system allows.
     public func checkpoint(to directory: String) throws(RocksDBError) {
-        let checkpoint = try checkedPointer(path, "make a checkpoint of") { rocksdb_checkpoint_object_create(handle, &$0) }
+        let checkpoint = try checkedPointer(path, "make a checkpoint of") {
+            rocksdb_checkpoint_object_create(handle, &$0)
+        }
         defer { rocksdb_checkpoint_object_destroy(checkpoint) }
         try checked(path, "make a checkpoint of") { rocksdb_checkpoint_create(checkpoint, directory, 0, &$0) }
     }

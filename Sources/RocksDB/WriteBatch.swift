@@ -31,7 +31,8 @@ public final class WriteBatch {
 
     /// Puts a value made of two parts, without joining them first.
     public func put(_ key: UnsafeRawBufferPointer, _ head: UnsafeRawBufferPointer, _ tail: UnsafeRawBufferPointer) {
-        var keyBytes = key.characters, keyCount = key.count
+        var keyBytes = key.characters
+        var keyCount = key.count
         withUnsafeTemporaryAllocation(of: UnsafePointer<CChar>?.self, capacity: 2) { parts in
             withUnsafeTemporaryAllocation(of: Int.self, capacity: 2) { counts in
                 parts.initializeElement(at: 0, to: head.characters)

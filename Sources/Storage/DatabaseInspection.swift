@@ -6,15 +6,15 @@ struct DatabaseInspection {
     var isNew = true
     /// The newest write-ahead log's last record was being written when the machine stopped.
     var tornLog: (path: String, name: String, offset: Int)?
-    /// The same of the manifest. RocksDB leaves such a record out by itself.
-    var tornManifest = false
 
     /// Scans the write-ahead logs and the manifest in `directory`. Throws on damage; changes nothing.
     init(_ directory: String) throws {
         guard Files.exists(directory) else { return }
         let names = try Files.list(directory)
-        let logs = names.filter { $0.hasSuffix(".log") }.compactMap { name in Int(name.dropLast(4)).map { (number: $0, name: name) } }
-            .sorted { $0.number < $1.number }
+        let logs = names.filter { $0.hasSuffix(".log") }.compactMap { name in
+            Int(name.dropLast(4)).map { (number: $0, name: name) }
+        }
+        .sorted { $0.number < $1.number }
         guard names.contains("CURRENT") else {
             guard logs.isEmpty, !names.contains(where: { $0.hasSuffix(".sst") }) else {
                 throw Self.damaged(directory + "/CURRENT", "it is missing, though the directory holds a database")
@@ -22,14 +22,16 @@ struct DatabaseInspection {
             return
         }
         isNew = false
-        let manifest = directory + "/" + String(decoding: try Files.read(directory + "/CURRENT"), as: UTF8.self)
+        let manifest =
+            directory + "/"
+            + String(decoding: try Files.read(directory + "/CURRENT"), as: UTF8.self)
             .split(separator: "\n", omittingEmptySubsequences: false)[0]
         guard Files.exists(manifest) else {
             throw Self.damaged(directory + "/CURRENT", "it names the manifest \(manifest), which does not exist")
         }
         switch try Self.scan(manifest) {
-        case .whole: break
-        case .torn: tornManifest = true
+        // RocksDB leaves a torn record at the manifest's end out by itself.
+        case .whole, .torn: break
         case .damaged(let offset): throw Self.damaged(manifest, "the record at byte \(offset) is not what was written")
         }
         for (_, name) in logs {
@@ -37,7 +39,8 @@ struct DatabaseInspection {
             switch try Self.scan(path) {
             case .whole: break
             case .torn(let offset) where name == logs.last?.name: tornLog = (path, name, offset)
-            case .torn(let offset): throw Self.damaged(path, "the record at byte \(offset) is cut short, but newer files follow")
+            case .torn(let offset):
+                throw Self.damaged(path, "the record at byte \(offset) is cut short, but newer files follow")
             case .damaged(let offset): throw Self.damaged(path, "the record at byte \(offset) is not what was written")
             }
         }
@@ -53,23 +56,6 @@ struct DatabaseInspection {
             "\(path) is damaged: \(what); nothing was changed. Restore the file if it can be; else keep a copy of the "
                 + "directory, remove this member from the cluster, and add it again with an empty data directory")
     }
-
-    /// Copies the database into `copy`, its torn log without the torn record, so that what would be recovered can be seen
-    /// while nothing is changed. Table files, which never change, are linked.
-    func rehearse(_ directory: String, in copy: String) throws {
-        try Files.remove(copy)
-        try Files.makeDirectory(copy)
-        for name in try Files.list(directory) where name != "LOCK" && !name.hasPrefix("LOG") {
-            let source = directory + "/" + name
-            if name.hasSuffix(".sst") {
-                try Files.link(source, to: copy + "/" + name)
-            } else {
-                var bytes = try Files.read(source)
-                if let tornLog, tornLog.path == source { bytes.removeLast(bytes.count - tornLog.offset) }
-                try Files.write(bytes, to: copy + "/" + name)
-            }
-        }
-    }
 }
 
 /// Opens a database, making its directory if need be. `what` is what the operator knows it as.
@@ -83,6 +69,7 @@ func openDatabase(_ path: String, settings: String, named what: String) throws -
             ? "keep a copy of the directory, remove this member from the cluster, and add it again with an empty data directory"
             : "look at the disk, and at the permissions and the owner of the directory"
         throw StorageError(
-            error.isCorruption ? .corruption : .system, path, "the \(what) in \(path) cannot be opened: \(error.message); \(advice)")
+            error.isCorruption ? .corruption : .system, path,
+            "the \(what) in \(path) cannot be opened: \(error.message); \(advice)")
     }
 }

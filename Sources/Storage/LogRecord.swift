@@ -58,7 +58,8 @@ struct LogRecord {
     }
 
     enum DecodingFailure: Error, CustomStringConvertible {
-        case unknownFormat(UInt8), checksum, malformed
+        case unknownFormat(UInt8)
+        case checksum, malformed
         var description: String {
             switch self {
             case .unknownFormat(let format): "has the unknown format \(format)"
@@ -69,13 +70,17 @@ struct LogRecord {
     }
 
     init(decoding bytes: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer) throws(DecodingFailure) {
-        var reader = ByteReader(bytes), keyReader = ByteReader(key)
+        var reader = ByteReader(bytes)
+        var keyReader = ByteReader(key)
         guard let format: UInt8 = reader.littleEndian() else { throw .malformed }
         guard format == Self.format else { throw .unknownFormat(format) }
         guard let checksum: UInt32 = reader.littleEndian() else { throw .malformed }
-        guard CRC32C.checksum(UnsafeRawBufferPointer(rebasing: bytes[reader.offset...])) == checksum else { throw .checksum }
+        guard CRC32C.checksum(UnsafeRawBufferPointer(rebasing: bytes[reader.offset...])) == checksum else {
+            throw .checksum
+        }
         guard let first: UInt64 = reader.littleEndian(), let count: UInt32 = reader.littleEndian(),
-            let predecessorChecksum: UInt32 = reader.littleEndian(), let predecessorTerm: UInt64 = reader.littleEndian(),
+            let predecessorChecksum: UInt32 = reader.littleEndian(),
+            let predecessorTerm: UInt64 = reader.littleEndian(),
             keyReader.bigEndian(UInt64.self) == first, keyReader.remaining == 0,
             count > 0, Int(count) <= reader.remaining / Self.entryHeaderSize, first > 0, first < UInt64(Int64.max)
         else { throw .malformed }

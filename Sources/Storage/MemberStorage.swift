@@ -85,7 +85,7 @@ public final class MemberStorage: Sendable {
     ///   - initialConfiguration: what a new member's state begins with at index 0.
     ///   - walDirectory: where the log is, if not in the data directory.
     ///   - durability: of the log; `.unsynced` is for tests that must lose data.
-    public static func open(
+    package static func open(
         dataDirectory: String, walDirectory: String? = nil, newIdentity: MemberIdentity,
         initialConfiguration: ConfState = ConfState(), durability: RaftLog.Durability = .synced
     ) throws -> (MemberStorage, MemberRecovery) {
@@ -107,7 +107,8 @@ public final class MemberStorage: Sendable {
         if stored != nil, recovered.metadata != identity.encoded {
             throw StorageError(
                 .missingEntries, logPath,
-                "the log in \(logPath) is not that of the member in \(dataDirectory); give the --wal-dir that it was made with")
+                "the log in \(logPath) is not that of the member in \(dataDirectory); give the --wal-dir that it was made with"
+            )
         }
         let states = try StateDirectory(path: member + "/state")
         if stored == nil {
@@ -138,7 +139,8 @@ public final class MemberStorage: Sendable {
     private static func reconcile(
         _ log: RaftLog, _ recovered: inout RecoveredLog, with state: StateFiles, applied: AppliedMark
     ) throws {
-        let base = recovered.base, last = recovered.last
+        let base = recovered.base
+        let last = recovered.last
         guard base.index <= applied.index else {
             throw StorageError(
                 .missingEntries, state.path,

@@ -45,7 +45,8 @@ struct PendingBatch {
 
     /// Where the key is, or would be.
     private func position(of key: HistoryKey) -> Int {
-        var low = 0, high = appended.count
+        var low = 0
+        var high = appended.count
         while low < high {
             let middle = (low + high) / 2
             if appended[middle].key < key { low = middle + 1 } else { high = middle }

@@ -27,9 +27,10 @@ public struct RecoveredLog: Sendable {
 /// successor's first index says where it ends.
 public final class RaftLog: Sendable {
     /// Whether an append waits for the disk.
-    public enum Durability: Sendable {
+    package enum Durability: Sendable {
         case synced
-        /// For tests that show why the sync is there: loses acknowledged entries when the machine stops, on purpose.
+        /// Breaks the log's promise on purpose, for the test that shows why the sync is there: what was acknowledged is lost
+        /// when the machine stops.
         case unsynced
     }
 
@@ -39,11 +40,14 @@ public final class RaftLog: Sendable {
 
     /// Opens the log in a directory, made if missing, and returns all that it holds.
     ///
-    /// Throws `StorageError` when the files are damaged anywhere but in a torn last write, and leaves them as they are.
-    public static func open(
+    /// Throws `StorageError` when the files are damaged anywhere but in a torn last write, or hold less than they once did,
+    /// and then leaves them as they were.
+    package static func open(
         directory: String, durability: Durability = .synced
     ) throws -> (RaftLog, RecoveredLog) {
         let path = directory + "/records"
+        let copyPath = directory + "/opening"
+        try OpeningCopy.restoreInterrupted(path, at: copyPath)
         let inspection = try DatabaseInspection(path)
         let witnessPath = directory + "/witness"
         let note = Files.exists(witnessPath) ? try Files.read(witnessPath) : []
@@ -51,38 +55,41 @@ public final class RaftLog: Sendable {
         if inspection.isNew, let witness, !WitnessNote().covers(witness) {
             throw witness.missing(from: path, holding: WitnessNote())
         }
+        try Files.makeDirectory(path)
+        let copy = try OpeningCopy(of: path, at: copyPath, written: inspection.tornLog?.name)
         var recovered = RecoveredLog()
-        if inspection.tornLog != nil || inspection.tornManifest {
-            let rehearsal = directory + "/rehearsal"
-            defer { try? Files.remove(rehearsal) }
-            try inspection.rehearse(path, in: rehearsal)
-            _ = try Contents(path: rehearsal, named: path, durability: durability, witness: witness, recovered: &recovered)
-            recovered = RecoveredLog()
+        var contents: Contents
+        do {
+            if let torn = inspection.tornLog { try Files.truncate(torn.path, to: torn.offset) }
+            contents = try Contents(path: path, durability: durability, witness: witness, recovered: &recovered)
+        } catch {
+            try copy.restore()
+            throw error
         }
         if let torn = inspection.tornLog {
-            recovered.notices.append(try setAside(torn, in: directory + "/damaged"))
+            recovered.notices.append(try keep(torn, from: copyPath, in: directory + "/damaged"))
         }
         if !note.isEmpty, witness == nil {
             recovered.notices.append(
                 "\(witnessPath) does not check, as may happen when the machine stops; the log was opened without it")
         }
-        try Files.makeDirectory(directory)
-        var contents = try Contents(path: path, named: path, durability: durability, witness: witness, recovered: &recovered)
+        try copy.discard()
         try contents.begin(WitnessFile(path: witnessPath))
         return (RaftLog(contents), recovered)
     }
 
-    /// Keeps a copy of a log file whose last record is torn, and takes the record out. Answers what to tell the operator.
-    private static func setAside(_ torn: (path: String, name: String, offset: Int), in directory: String) throws -> String {
-        let bytes = try Files.read(torn.path)
+    /// Keeps a log file as it was before its torn last record was taken out. Answers what to tell the operator.
+    private static func keep(
+        _ torn: (path: String, name: String, offset: Int), from copy: String, in directory: String
+    ) throws -> String {
         try Files.remove(directory)
         try Files.makeDirectory(directory)
-        let copy = directory + "/" + torn.name
-        try Files.write(bytes, to: copy)
+        try Files.link(copy + "/" + torn.name, to: directory + "/" + torn.name)
         try Files.sync(directory)
-        try Files.truncate(torn.path, to: torn.offset)
-        return "the last record of \(torn.path), at byte \(torn.offset), was being written when the machine stopped and was "
-            + "never acknowledged; it was dropped (\(bytes.count - torn.offset) bytes; the file as it was: \(copy))"
+        let size = try Files.size(of: directory + "/" + torn.name)
+        return
+            "the last record of \(torn.path), at byte \(torn.offset), was being written when the machine stopped and was "
+            + "never acknowledged; it was dropped (\(size - torn.offset) bytes; the file as it was: \(directory)/\(torn.name))"
     }
 
     /// Makes the hard state and the entries durable, in one synced write. Entries are contiguous, follow the base,
@@ -109,7 +116,6 @@ public final class RaftLog: Sendable {
 
 /// The log's database and the outline of what it holds: enough to chain the next record and to cut anywhere.
 private struct Contents {
-    private let name: String
     private let database: Database
     private let batch = WriteBatch()
     private let durability: Database.Durability
@@ -141,12 +147,10 @@ private struct Contents {
         paranoid_checks=true;max_background_jobs=2
         """
 
-    /// Opens the database at `path`; errors speak of it as `name`.
     init(
-        path: String, named name: String, durability: RaftLog.Durability, witness noted: WitnessNote?,
+        path: String, durability: RaftLog.Durability, witness noted: WitnessNote?,
         recovered: inout RecoveredLog
     ) throws {
-        self.name = name
         self.durability = durability == .synced ? .synced : .logged
         database = try openDatabase(path, settings: Self.settings, named: "log")
         do {
@@ -154,7 +158,7 @@ private struct Contents {
         } catch let error as RocksDBError {
             throw damaged(error.message)
         }
-        if let noted, !witness.covers(noted) { throw noted.missing(from: name, holding: witness) }
+        if let noted, !witness.covers(noted) { throw noted.missing(from: path, holding: witness) }
     }
 
     /// Takes the witness note into use, so that it says what the log holds now.
@@ -181,7 +185,8 @@ private struct Contents {
             precondition(first.index > base.index, "entry \(first.index.rawValue) is before the log's start")
             precondition(first.index.rawValue <= lastIndex.rawValue + 1, "entry \(first.index.rawValue) leaves a gap")
             precondition(
-                last.index.rawValue - first.index.rawValue == UInt64(entries.count - 1), "the entries are not contiguous")
+                last.index.rawValue - first.index.rawValue == UInt64(entries.count - 1),
+                "the entries are not contiguous")
             if first.index <= lastIndex {
                 batch.deleteRange(from: LogRecord.key(first.index), to: Self.endOfRecords)
                 forget(from: first.index)
@@ -200,7 +205,8 @@ private struct Contents {
         precondition(index <= lastIndex, "cannot trim to \(index.rawValue), past the log's end \(lastIndex.rawValue)")
         let term = term(at: index)
         // A record goes when its last entry does.
-        let kept = records.firstIndex { $0.first > index }.map { records[$0].first == index + 1 ? $0 : $0 - 1 }
+        let kept =
+            records.firstIndex { $0.first > index }.map { records[$0].first == index + 1 ? $0 : $0 - 1 }
             ?? (index == lastIndex ? records.count : records.count - 1)
         if kept > 0 { rootChecksum = records[kept - 1].checksum }
         let end = kept < records.count ? records[kept].first : lastIndex + 1
@@ -340,8 +346,8 @@ private struct Contents {
 
     private func damaged(_ what: String) -> StorageError {
         StorageError(
-            .corruption, name,
-            "the log in \(name) is damaged: \(what); keep a copy of the directory, remove this member from the cluster, "
+            .corruption, database.path,
+            "the log in \(database.path) is damaged: \(what); keep a copy of the directory, remove this member from the cluster, "
                 + "and add it again with an empty data directory")
     }
 }

@@ -16,7 +16,10 @@ public final class SnapshotReceiver: Sendable {
         progress = Mutex(Progress(path: path))
     }
 
-    deinit { if Files.exists(path) { try? Files.remove(path) } }
+    deinit {
+        progress.withLock { $0.close() }
+        try? Files.remove(path)
+    }
 
     /// What the snapshot stands for, once the first chunk has come.
     public var mark: AppliedMark? { progress.withLock { $0.mark } }
@@ -65,7 +68,7 @@ public final class SnapshotReceiver: Sendable {
             guard mark == nil, content.first == StateFormat.version,
                 let mark = AppliedMark(decoding: UnsafeRawBufferPointer(rebasing: content.dropFirst()))
             else { throw damaged("its first chunk is malformed") }
-            files = try StateFiles(path: path)
+            files = try StateFiles(path: path, flushesWhenClosed: false)
             self.mark = mark
         }
 
@@ -95,7 +98,8 @@ public final class SnapshotReceiver: Sendable {
 
         private mutating func finish(_ content: UnsafeRawBufferPointer, chain: UInt32) throws {
             var reader = ByteReader(content)
-            guard let files, let mark, let pairs: UInt64 = reader.littleEndian(), let total: UInt32 = reader.littleEndian(),
+            guard let files, let mark, let pairs: UInt64 = reader.littleEndian(),
+                let total: UInt32 = reader.littleEndian(),
                 reader.remaining == 0, pairs == self.pairs, total == chain, try files.applied() == mark
             else { throw damaged("its end does not match what came before") }
             let batch = WriteBatch()
@@ -105,16 +109,20 @@ public final class SnapshotReceiver: Sendable {
             isComplete = true
         }
 
+        mutating func close() { files = nil }
+
         /// Closes the database and makes all its files durable.
         mutating func seal() throws {
             guard isComplete else { throw damaged("its end has not come") }
-            files = nil
+            close()
             for name in try Files.list(path) { try Files.sync(path + "/" + name) }
             try Files.sync(path)
         }
 
         private func damaged(_ what: String) -> StorageError {
-            StorageError(.damagedSnapshot, path, "the snapshot being received into \(path) was refused: \(what); ask for it again")
+            StorageError(
+                .damagedSnapshot, path,
+                "the snapshot being received into \(path) was refused: \(what); ask for it again")
         }
     }
 }

@@ -92,7 +92,8 @@ public final class StateDatabase: HistoryLog {
 
     /// Applies everything since the last commit as one batch, together with how far the log is applied with it.
     public func commit(applied index: LogIndex, term: Term, configuration: ConfState) throws {
-        precondition(index >= applied.index, "commit at \(index.rawValue), behind the applied \(applied.index.rawValue)")
+        precondition(
+            index >= applied.index, "commit at \(index.rawValue), behind the applied \(applied.index.rawValue)")
         if configuration != applied.configuration { encodedConfiguration = configuration.encoded }
         applied = AppliedMark(index: index, term: term, configuration: configuration)
         batch.put(StateFormat.markKey, applied.encoded(configuration: encodedConfiguration))
@@ -171,7 +172,9 @@ public final class StateDatabase: HistoryLog {
         var waiting = pending.notes.filter { $0.key.starts(with: prefix) }
             .sorted { $0.key.lexicographicallyPrecedes($1.key) }[...]
         func emitWaiting(before key: [UInt8]?) throws -> Bool {
-            while let next = waiting.first, key.map({ next.key == $0 || next.key.lexicographicallyPrecedes($0) }) ?? true {
+            while let next = waiting.first,
+                key.map({ next.key == $0 || next.key.lexicographicallyPrecedes($0) }) ?? true
+            {
                 waiting = waiting.dropFirst()
                 if let value = next.value, try !body(next.key, value) { return false }
             }
@@ -200,7 +203,7 @@ public final class StateDatabase: HistoryLog {
 /// Flushes a state from any thread, beside its writer.
 public struct StateFlusher: Sendable {
     private let files: StateFiles
-    init(_ files: StateFiles) { self.files = files }
+    public init(_ files: StateFiles) { self.files = files }
 
     /// Writes what is in memory to table files and answers how far the state is durable then: the log may be trimmed up to there.
     public func flush() throws -> AppliedMark {

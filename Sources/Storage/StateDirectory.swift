@@ -21,7 +21,8 @@ public final class StateDirectory: Sendable {
         let names = try Files.list(path)
         let generation = names.compactMap { $0.count == 6 ? Int($0) : nil }.max() ?? 1
         let files = try StateFiles(path: Self.subdirectory(path, generation))
-        for name in names where name.hasPrefix("incoming-") || name.count == 6 && Int(name).map({ $0 < generation }) ?? false {
+        for name in names
+        where name.hasPrefix("incoming-") || name.count == 6 && Int(name).map({ $0 < generation }) ?? false {
             try Files.remove(path + "/" + name)
         }
         live = Mutex((generation, files))

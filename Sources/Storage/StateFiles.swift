@@ -16,9 +16,11 @@ public final class StateFiles: Sendable {
         block_based_table_factory={block_cache=33554432;format_version=5}
         """
 
-    init(path: String) throws {
+    /// Opens the state at `path`, made if missing. A state that is only being received need not be flushed when it is closed.
+    init(path: String, flushesWhenClosed: Bool = true) throws {
         _ = try DatabaseInspection(path)
-        database = try openDatabase(path, settings: Self.settings, named: "state")
+        let settings = Self.settings + (flushesWhenClosed ? "" : ";avoid_flush_during_shutdown=true")
+        database = try openDatabase(path, settings: settings, named: "state")
     }
 
     /// The applied mark as committed; index 0 in a fresh state.
@@ -32,12 +34,11 @@ public final class StateFiles: Sendable {
     /// The mark of the snapshot that the state was installed from; nil in one that grew from nothing.
     func installed() throws -> AppliedMark? { try mark(StateFormat.installedKey) }
 
-    /// Bytes on disk and in memory that the state takes, and of these the bytes that hold live data: an estimate.
+    /// Bytes on disk and in memory that the state takes, and of these what is not waiting to be deleted: an estimate.
     public var size: (total: Int, inUse: Int) {
         func property(_ name: String) -> Int { Int(database.integerProperty("rocksdb." + name) ?? 0) }
         let memory = property("cur-size-all-mem-tables")
-        let total = property("total-sst-files-size") + memory
-        return (total, min(total, property("estimate-live-data-size") + memory))
+        return (property("total-sst-files-size") + memory, property("live-sst-files-size") + memory)
     }
 
     func record(_ key: HistoryKey) throws -> [UInt8]? {
@@ -84,7 +85,9 @@ public final class StateFiles: Sendable {
         try key.withUnsafeBytes { key in
             try database.get(key, tier: tier) { value in
                 guard let value else { return nil }
-                guard let mark = AppliedMark(decoding: try content(value)) else { throw damaged("a mark of it is malformed") }
+                guard let mark = AppliedMark(decoding: try content(value)) else {
+                    throw damaged("a mark of it is malformed")
+                }
                 return mark
             }
         }
@@ -96,7 +99,8 @@ public final class StateFiles: Sendable {
         guard format == StateFormat.version else {
             throw StorageError(
                 .unknownFormat, path,
-                "the state in \(path) has a value of format \(format); it was written by a newer version, which must be run on it")
+                "the state in \(path) has a value of format \(format); it was written by a newer version, which must be run on it"
+            )
         }
         return UnsafeRawBufferPointer(rebasing: value.dropFirst())
     }

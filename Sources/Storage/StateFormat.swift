@@ -106,6 +106,7 @@ extension ConfState {
         }
         guard let flag: UInt8 = reader.littleEndian(), flag <= 1 else { return nil }
         self.init(
-            voters: lists[0], learners: lists[1], votersOutgoing: lists[2], learnersNext: lists[3], autoLeave: flag == 1)
+            voters: lists[0], learners: lists[1], votersOutgoing: lists[2], learnersNext: lists[3], autoLeave: flag == 1
+        )
     }
 }

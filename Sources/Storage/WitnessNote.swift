@@ -24,7 +24,8 @@ struct WitnessNote: Equatable {
         StorageError(
             .missingEntries, path,
             "acknowledged entries are missing from the log in \(path): it ends at \(found.place), but had been synced to "
-                + "\(place). This member must not vote: remove it from the cluster, then add it again with an empty data directory")
+                + "\(place). This member must not vote: remove it from the cluster, then add it again with an empty data directory"
+        )
     }
 
     private var place: String {

@@ -41,7 +41,9 @@ import Testing
     }
 
     /// Opens the log, which must be refused as `kind` without a byte changed.
-    func expectRefusal(_ kind: StorageError.Kind, naming text: String, location: SourceLocation = #_sourceLocation) throws {
+    func expectRefusal(_ kind: StorageError.Kind, naming text: String, location: SourceLocation = #_sourceLocation)
+        throws
+    {
         let before = try contents(of: log)
         do {
             _ = try RaftLog.open(directory: log)
@@ -100,6 +102,13 @@ import Testing
         #expect(recovered.entries.count == 11 && recovered.notices.count == 1)
     }
 
+    @Test func zerosPastTheLastRecordAreDropped() throws {
+        let wal = try walFile()
+        try Files.write(Files.read(wal) + [UInt8](repeating: 0, count: 3000), to: wal)
+        let (_, recovered) = try RaftLog.open(directory: log)
+        #expect(recovered.entries.count == 12 && recovered.notices.count == 1)
+    }
+
     @Test func aCutRecordThatHadBeenSyncedIsMissed() throws {
         let wal = try walFile()
         try Files.truncate(wal, to: Files.size(of: wal) - 100)
@@ -116,7 +125,7 @@ import Testing
             return
         }
         try Files.truncate(wal, to: offset)
-        #expect(throws: StorageError.self) { try RaftLog.open(directory: log) }
+        try expectRefusal(.missingEntries, naming: "acknowledged entries are missing")
     }
 
     @Test(arguments: [20, 100, 1500, 5000, 9000, 15000])
@@ -151,7 +160,8 @@ import Testing
         for offset in 0..<last {
             for mask in [0x01, 0x80] as [UInt8] {
                 bytes[offset] ^= mask
-                if case .damaged = bytes.withUnsafeBytes({ LogFileScan.verdict($0) }) {} else {
+                if case .damaged = bytes.withUnsafeBytes({ LogFileScan.verdict($0) }) {
+                } else {
                     Issue.record("a flip at byte \(offset) is not seen as damage")
                 }
                 bytes[offset] ^= mask
@@ -212,12 +222,42 @@ import Testing
         }
     }
 
+    @Test(arguments: 1...40)
+    func aCutManifestLosesNothingOrIsRefused(missing: Int) throws {
+        // Two opens, so that its last records say where the log's records are now.
+        for _ in 0..<2 { _ = try RaftLog.open(directory: log) }
+        let name = try #require(try Files.list(log + "/records").first { $0.hasPrefix("MANIFEST") })
+        let manifest = log + "/records/" + name
+        try Files.truncate(manifest, to: Files.size(of: manifest) - missing)
+        let before = try contents(of: log)
+        do {
+            #expect(try RaftLog.open(directory: log).1.entries.count == 12)
+        } catch is StorageError {
+            #expect(try contents(of: log) == before)
+        }
+    }
+
     @Test func aFlipInATableFileIsRefused() throws {
         // An open moves the records from the write-ahead log to a table file.
         do { _ = try RaftLog.open(directory: log) }
         let table = try #require(try Files.list(log + "/records").first { $0.hasSuffix(".sst") })
         try flip(log + "/records/" + table, at: 4000)
-        #expect(throws: StorageError.self) { try RaftLog.open(directory: log) }
+        try expectRefusal(.corruption, naming: table)
+    }
+
+    @Test func anInterruptedOpenIsBegunAgainFromTheSameFiles() throws {
+        let before = try contents(of: log)
+        // The copy that an open takes, whole, and the database half gone.
+        try directory.copy("log/records", to: "log/opening")
+        try FileManager.default.removeItem(atPath: log + "/records/CURRENT")
+        try OpeningCopy.restoreInterrupted(log + "/records", at: log + "/opening")
+        #expect(try contents(of: log) == before)
+        // One that was not whole yet is dropped.
+        try directory.copy("log/records", to: "log/opening.partial")
+        try OpeningCopy.restoreInterrupted(log + "/records", at: log + "/opening")
+        #expect(try contents(of: log) == before)
+        #expect(try RaftLog.open(directory: log).1.entries.count == 12)
+        #expect(try Files.list(log) == ["records", "witness"])
     }
 
     @Test func aDatabaseThatIsGoneIsMissedWhileItsWitnessRemains() throws {
@@ -245,7 +285,7 @@ import Testing
         }
         try FileManager.default.removeItem(atPath: log + "/records")
         try directory.copy("before", to: "log/records")
-        #expect(throws: StorageError.self) { try RaftLog.open(directory: log) }
+        try expectRefusal(.missingEntries, naming: "a vote of term 2")
     }
 
     @Test func aLostTruncateAndRewriteIsSeenByTheChain() throws {

@@ -44,7 +44,8 @@ import Testing
             let (storage, recovery) = try open()
             #expect(recovery.isNew && recovery.applied == AppliedMark(configuration: configuration))
             #expect(storage.identity == identity)
-            try storage.log.append(hardState: HardState(term: Term(1), commit: LogIndex(9)), entries: entries(1...3, term: 1))
+            try storage.log.append(
+                hardState: HardState(term: Term(1), commit: LogIndex(9)), entries: entries(1...3, term: 1))
         }
         #expect(try MemberStorage.storedIdentity(dataDirectory: data) == identity)
         let (_, recovery) = try open()
@@ -78,7 +79,8 @@ import Testing
         _ = try MemberStorage.open(
             dataDirectory: directory.file("other"), newIdentity: MemberIdentity(clusterID: 1, memberID: MemberID(1)))
         #expect(
-            try refusal { _ = try open(wal: directory.file("other/member/log")) }.description.contains("is not that of the member"))
+            try refusal { _ = try open(wal: directory.file("other/member/log")) }.description.contains(
+                "is not that of the member"))
         #expect(try open(wal: wal).1.log.entries.count == 1)
     }
 
@@ -111,7 +113,8 @@ import Testing
     @Test func whatTheStateLacksIsInTheLog() throws {
         let (storage, _) = try open()
         let state = try StateDatabase(storage.states.files)
-        try storage.log.append(hardState: HardState(term: Term(1), commit: LogIndex(9)), entries: entries(1...10, term: 1))
+        try storage.log.append(
+            hardState: HardState(term: Term(1), commit: LogIndex(9)), entries: entries(1...10, term: 1))
         for index in 1...6 as ClosedRange<UInt64> { try commit(state, index: index) }
         let durable = try state.flush()
         try storage.log.truncatePrefix(upTo: LogIndex(durable.index.rawValue - 2))
@@ -154,7 +157,8 @@ import Testing
     @Test func aCrashBetweenInstallingASnapshotAndResettingTheLogIsMadeGood() throws {
         do {
             let (storage, _) = try open()
-            try storage.log.append(hardState: HardState(term: Term(3), commit: LogIndex(50)), entries: entries(1...5, term: 1))
+            try storage.log.append(
+                hardState: HardState(term: Term(3), commit: LogIndex(50)), entries: entries(1...5, term: 1))
             let receiver = try storage.states.makeReceiver()
             for chunk in try snapshot(index: 50, term: 2) { _ = try receiver.receive(chunk) }
             _ = try receiver.install()

@@ -72,7 +72,8 @@ import Testing
             try log.truncatePrefix(upTo: LogIndex(index))
             try log.append(hardState: nil, entries: entries(21...22, term: 4))
         }
-        let all = entries(1...5, term: 1) + entries(6...10, term: 2) + entries(11...20, term: 3) + entries(21...22, term: 4)
+        let all =
+            entries(1...5, term: 1) + entries(6...10, term: 2) + entries(11...20, term: 3) + entries(21...22, term: 4)
         for _ in 0..<2 {
             let recovered = try recovered()
             #expect(recovered.base == (LogIndex(index), all[Int(index) - 1].term))

@@ -110,7 +110,7 @@ import Testing
     }
 
     @Test func damagedMissingAndReorderedChunksAreRefused() throws {
-        let stream = try chunks(of: filledState().makeSnapshot(), maxBytes: 8000)
+        let stream = try chunks(of: filledState().makeSnapshot(), maxBytes: 16_000)
         let states = try StateDirectory(path: directory.file("state"))
 
         func refuses(_ chunks: [[UInt8]]) throws -> Bool {
@@ -124,7 +124,7 @@ import Testing
             }
         }
         for place in stream.indices {
-            for offset in [0, 1, 7, 13, stream[place].count - 1] {
+            for offset in [0, 7, stream[place].count - 1] {
                 var damaged = stream
                 damaged[place][offset] ^= 4
                 #expect(try refuses(damaged), "byte \(offset) of chunk \(place)")

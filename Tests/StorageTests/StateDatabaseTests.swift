@@ -17,8 +17,10 @@ import Testing
     /// Everything in a state, as text.
     func listing(_ state: StateDatabase) throws -> [String] {
         var lines: [String] = []
-        try state.scan(from: Revision(main: 0), through: Revision(main: .max, sub: .max)) { revision, tombstone, record in
-            lines.append("\(revision.main)/\(revision.sub)\(tombstone ? "t" : "") \(String(decoding: record, as: UTF8.self))")
+        try state.scan(from: Revision(main: 0), through: Revision(main: .max, sub: .max)) {
+            revision, tombstone, record in
+            lines.append(
+                "\(revision.main)/\(revision.sub)\(tombstone ? "t" : "") \(String(decoding: record, as: UTF8.self))")
             return true
         }
         return lines
@@ -93,7 +95,8 @@ import Testing
             try state.commit(applied: LogIndex(index), term: Term(3), configuration: configuration)
             if index == 20 {
                 #expect(try state.files.durableApplied().index == .zero)
-                #expect(try state.flush() == AppliedMark(index: LogIndex(20), term: Term(3), configuration: configuration))
+                #expect(
+                    try state.flush() == AppliedMark(index: LogIndex(20), term: Term(3), configuration: configuration))
             }
         }
         #expect(try state.files.durableApplied().index == LogIndex(20))

@@ -41,7 +41,9 @@ func entries(_ range: ClosedRange<UInt64>, term: UInt64, size: Int = 20) -> [Ent
     range.map { index in
         Entry(
             term: Term(term), index: LogIndex(index),
-            payload: (0..<size).map { UInt8(truncatingIfNeeded: UInt64($0 &* 31 &+ 7) &+ index &* 131 &+ term &* 17) | 1 })
+            payload: (0..<size).map {
+                UInt8(truncatingIfNeeded: UInt64($0 &* 31 &+ 7) &+ index &* 131 &+ term &* 17) | 1
+            })
     }
 }
 
