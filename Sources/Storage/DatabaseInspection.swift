@@ -53,8 +53,8 @@ struct DatabaseInspection {
     static func damaged(_ path: String, _ what: String) -> StorageError {
         StorageError(
             .corruption, path,
-            "\(path) is damaged: \(what); nothing was changed. Restore the file if it can be; else keep a copy of the "
-                + "directory, remove this member from the cluster, and add it again with an empty data directory")
+            "\(path) is damaged: \(what); nothing was changed. Restore the file if it can be; "
+                + "else \(StorageError.rejoin)")
     }
 }
 
@@ -66,7 +66,7 @@ func openDatabase(_ path: String, settings: String, named what: String) throws -
     } catch {
         let advice =
             error.isCorruption
-            ? "keep a copy of the directory, remove this member from the cluster, and add it again with an empty data directory"
+            ? StorageError.rejoin
             : "look at the disk, and at the permissions and the owner of the directory"
         throw StorageError(
             error.isCorruption ? .corruption : .system, path,

@@ -3,8 +3,9 @@ import RocksDB
 /// A check of one file in RocksDB's log format (write-ahead logs and manifests), before RocksDB reads it.
 ///
 /// The format: blocks of 32 KiB hold fragments; a fragment is a masked CRC-32C (4 bytes, over what follows the
-/// length), a length (2), a type (1), for recycled files the file's number (4), and the payload. A record is one fragment of type
-/// `full`, or a `first`, any number of `middle` and a `last`. Fewer than 7 bytes at a block's end are padding.
+/// length), a length (2), a type (1), for recycled files the file's number (4), and the payload. A record is one
+/// fragment of type `full`, or a `first`, any number of `middle` and a `last`. Fewer than 7 bytes at a block's end
+/// are padding.
 ///
 /// RocksDB's own recovery drops whatever follows some kinds of damage and says nothing. Here damage is told apart by
 /// what is after it: each record was synced before the next was begun, so only a record that nothing follows can be a
@@ -68,7 +69,8 @@ struct LogFileScan {
         if stored == 0, length == 0, type == 0, blockEnd - offset < Self.recyclableHeaderSize {
             return .padding(end: blockEnd)
         }
-        // 1...4: full, first, middle, last; 5...8: the same in a recycled file; 9: the file's compression, a record of its own.
+        // 1...4: full, first, middle, last; 5...8: the same in a recycled file; 9: the file's compression, a record
+        // of its own.
         let headerSize = (5...8).contains(type) ? Self.recyclableHeaderSize : Self.headerSize
         let end = offset + headerSize + length
         guard (1...9).contains(type), end <= blockEnd else { return .invalid(end: nil) }
@@ -94,7 +96,8 @@ struct LogFileScan {
         return false
     }
 
-    /// Whether a disk sector, or the part of one, that the record takes is all zeros: written to the file's length, but not to the disk.
+    /// Whether a disk sector, or the part of one, that the record takes is all zeros: written to the file's length,
+    /// but not to the disk.
     private func hasZeroedSector(from start: Int) -> Bool {
         var offset = start
         while offset < bytes.count {
@@ -105,7 +108,8 @@ struct LogFileScan {
         return false
     }
 
-    /// Whether the record's headers, followed from one to the next, lead past the end of the file, or end before its last fragment.
+    /// Whether the record's headers, followed from one to the next, lead past the end of the file, or end before
+    /// its last fragment.
     private func isCutShort(from start: Int) -> Bool {
         var offset = start
         var isOpen = false

@@ -49,7 +49,8 @@ public struct MemberRecovery: Sendable {
     public var isNew: Bool
     /// The log's content. Its hard state's commit index lies between the applied index and the log's end.
     public var log: RecoveredLog
-    /// How far the state is applied. The log begins at or before the entry after it, so that what follows can be replayed.
+    /// How far the state is applied. The log begins at or before the entry after it, so that what follows can be
+    /// replayed.
     public var applied: AppliedMark
     /// Sentences for the operator about what was repaired.
     public var notices: [String] { log.notices }
@@ -78,8 +79,9 @@ public final class MemberStorage: Sendable {
         return Files.exists(path) ? try MemberIdentity(contentsOf: path) : nil
     }
 
-    /// Opens what is stored, or makes a new member's storage under `newIdentity`. An identity that is already stored stays;
-    /// whether it is the right one is the caller's question, answered by `storedIdentity` before or `identity` after.
+    /// Opens what is stored, or makes a new member's storage under `newIdentity`. An identity that is already
+    /// stored stays; whether it is the right one is the caller's question, answered by `storedIdentity` before or
+    /// `identity` after.
     ///
     /// - Parameters:
     ///   - initialConfiguration: what a new member's state begins with at index 0.
@@ -90,6 +92,13 @@ public final class MemberStorage: Sendable {
         initialConfiguration: ConfState = ConfState(), durability: RaftLog.Durability = .synced
     ) throws -> (MemberStorage, MemberRecovery) {
         let member = dataDirectory + "/member"
+        // etcd's own layout begins with the same name.
+        guard !Files.exists(member + "/snap"), !Files.exists(member + "/wal") else {
+            throw StorageError(
+                .unknownFormat, dataDirectory,
+                "the data directory \(dataDirectory) holds the data of an etcd member, which this program does not read; "
+                    + "use an empty --data-dir")
+        }
         try Files.makeDirectory(member)
         let lock = try DirectoryLock(member + "/lock", of: dataDirectory)
         let logPath = walDirectory ?? member + "/log"
@@ -145,26 +154,26 @@ public final class MemberStorage: Sendable {
             throw StorageError(
                 .missingEntries, state.path,
                 "the state in \(state.path) is too old: it is applied up to index \(applied.index.rawValue), but the log was "
-                    + "trimmed up to \(base.index.rawValue), which the state once held. Keep a copy of the data directory, remove this "
-                    + "member from the cluster, and add it again with an empty data directory")
+                    + "trimmed up to \(base.index.rawValue), which the state once held; \(StorageError.rejoin)")
         }
         let held = recovered.term(at: applied.index)
         if held != applied.term {
-            // Entries are applied after they are in the log, so only a snapshot brings a state that the log does not lead to.
+            // Entries are applied after they are in the log, so only a snapshot brings a state that the log does
+            // not lead to.
             guard try state.installed() == applied else {
                 let found = held.map { "has term \($0.rawValue) there" } ?? "ends at index \(last.index.rawValue)"
                 throw StorageError(
                     .missingEntries, state.path,
                     "acknowledged entries are missing from the log: the state in \(state.path) is applied up to index "
-                        + "\(applied.index.rawValue) of term \(applied.term.rawValue), but the log \(found). This member must not "
-                        + "vote: remove it from the cluster, then add it again with an empty data directory")
+                        + "\(applied.index.rawValue) of term \(applied.term.rawValue), but the log \(found). This member must "
+                        + "not vote: \(StorageError.rejoin)")
             }
             try log.reset(toSnapshot: applied.index, term: applied.term)
             recovered.base = (applied.index, applied.term)
             recovered.entries = []
         }
-        // A commit index past the log's end was stored ahead of a snapshot that never came; one behind the state, with
-        // entries since trimmed. Both are only hints to Raft.
+        // A commit index past the log's end was stored ahead of a snapshot that never came; one behind the state,
+        // with entries since trimmed. Both are only hints to Raft.
         recovered.hardState.commit = max(applied.index, min(recovered.hardState.commit, recovered.last.index))
     }
 }

@@ -1,5 +1,6 @@
-/// A database's files as they were before RocksDB opens it: opening replaces and deletes files, and an open that turns out
-/// to be refused must leave them all. Made of hard links, so that it costs little; what is written to in place is copied.
+/// A database's files as they were before RocksDB opens it: opening replaces and deletes files, and an open that
+/// turns out to be refused must leave them all. Made of hard links, so that it costs little; what is written to in
+/// place is copied.
 struct OpeningCopy {
     private let database: String
     private let copy: String

@@ -22,15 +22,15 @@ public struct RecoveredLog: Sendable {
 /// Belongs to the log thread: its calls are made one after another, and block for the disk. The lock inside only
 /// keeps that rule's violation from being a data race; it is never contended.
 ///
-/// Each append is one record under the key of its first index (`LogRecord`), written with one `fdatasync`. An entry that
-/// replaces another cuts the suffix in the same batch; a record that is cut in its middle stays as it is, and its
-/// successor's first index says where it ends.
+/// Each append is one record under the key of its first index (`LogRecord`), written with one `fdatasync`. An entry
+/// that replaces another cuts the suffix in the same batch; a record that is cut in its middle stays as it is, and
+/// its successor's first index says where it ends.
 public final class RaftLog: Sendable {
     /// Whether an append waits for the disk.
     package enum Durability: Sendable {
         case synced
-        /// Breaks the log's promise on purpose, for the test that shows why the sync is there: what was acknowledged is lost
-        /// when the machine stops.
+        /// Breaks the log's promise on purpose, for the test that shows why the sync is there: what was
+        /// acknowledged is lost when the machine stops.
         case unsynced
     }
 
@@ -40,8 +40,8 @@ public final class RaftLog: Sendable {
 
     /// Opens the log in a directory, made if missing, and returns all that it holds.
     ///
-    /// Throws `StorageError` when the files are damaged anywhere but in a torn last write, or hold less than they once did,
-    /// and then leaves them as they were.
+    /// Throws `StorageError` when the files are damaged anywhere but in a torn last write, or hold less than they
+    /// once did, and then leaves them as they were.
     package static func open(
         directory: String, durability: Durability = .synced
     ) throws -> (RaftLog, RecoveredLog) {
@@ -93,7 +93,8 @@ public final class RaftLog: Sendable {
     }
 
     /// Makes the hard state and the entries durable, in one synced write. Entries are contiguous, follow the base,
-    /// and leave no gap; those at or before the last index replace it and everything after.
+    /// and leave no gap; those at or before the last index replace it and everything after. An error is the disk's:
+    /// what is stored is unknown then, and the log is not to be used again.
     public func append(hardState: HardState?, entries: [Entry]) throws {
         try contents.withLock { try $0.append(hardState: hardState, entries: entries) }
     }
@@ -138,8 +139,8 @@ private struct Contents {
     private static let firstRecordKey = [UInt8](repeating: 0, count: 8)
     private static let endOfRecords: [UInt8] = [0xff]
 
-    /// No compression: entries are short-lived. Memtable writes come from one thread. The write buffer bounds both the
-    /// memory that the log's memtable holds and the size of a WAL file, which is scanned at start.
+    /// No compression: entries are short-lived. Memtable writes come from one thread. The write buffer bounds both
+    /// the memory that the log's memtable holds and the size of a WAL file, which is scanned at start.
     private static let settings = """
         compression=kNoCompression;allow_concurrent_memtable_write=false;enable_pipelined_write=false;\
         wal_recovery_mode=kTolerateCorruptedTailRecords;track_and_verify_wals_in_manifest=true;\
@@ -347,7 +348,6 @@ private struct Contents {
     private func damaged(_ what: String) -> StorageError {
         StorageError(
             .corruption, database.path,
-            "the log in \(database.path) is damaged: \(what); keep a copy of the directory, remove this member from the cluster, "
-                + "and add it again with an empty data directory")
+            "the log in \(database.path) is damaged: \(what); \(StorageError.rejoin)")
     }
 }

@@ -2,8 +2,9 @@ import Raft
 import RocksDB
 import Synchronization
 
-/// Receives a snapshot's chunks into a state of its own beside the live one, checks them, and puts it in the live one's place.
-/// One that is let go before `install` leaves nothing behind. Callable from any thread; waits for the disk.
+/// Receives a snapshot's chunks into a state of its own beside the live one, checks them, and puts it in the live
+/// one's place. One that is let go before `install` leaves nothing behind. Callable from any thread; waits for the
+/// disk.
 public final class SnapshotReceiver: Sendable {
     private let directory: StateDirectory
     private let path: String

@@ -106,7 +106,8 @@ public final class StateDatabase: HistoryLog {
 
     // MARK: Flushing
 
-    /// Whether the policy asks for a flush now. Start one with `flusher` on a thread of its own, and call `flushStarted`.
+    /// Whether the policy asks for a flush now. Start one with `flusher` on a thread of its own, and call
+    /// `flushStarted`.
     public var needsFlush: Bool {
         applied.index.rawValue - flushedIndex.rawValue >= policy.entries || bytesSinceFlush >= policy.bytes
     }
@@ -205,7 +206,8 @@ public struct StateFlusher: Sendable {
     private let files: StateFiles
     public init(_ files: StateFiles) { self.files = files }
 
-    /// Writes what is in memory to table files and answers how far the state is durable then: the log may be trimmed up to there.
+    /// Writes what is in memory to table files and answers how far the state is durable then: the log may be
+    /// trimmed up to there.
     public func flush() throws -> AppliedMark {
         try files.database.flush()
         return try files.durableApplied()

@@ -16,7 +16,8 @@ public final class StateFiles: Sendable {
         block_based_table_factory={block_cache=33554432;format_version=5}
         """
 
-    /// Opens the state at `path`, made if missing. A state that is only being received need not be flushed when it is closed.
+    /// Opens the state at `path`, made if missing. A state that is only being received need not be flushed when it
+    /// is closed.
     init(path: String, flushesWhenClosed: Bool = true) throws {
         _ = try DatabaseInspection(path)
         let settings = Self.settings + (flushesWhenClosed ? "" : ";avoid_flush_during_shutdown=true")
@@ -108,7 +109,6 @@ public final class StateFiles: Sendable {
     private func damaged(_ what: String) -> StorageError {
         StorageError(
             .corruption, path,
-            "the state in \(path) is damaged: \(what); keep a copy of the directory, remove this member from the cluster, "
-                + "and add it again with an empty data directory")
+            "the state in \(path) is damaged: \(what); \(StorageError.rejoin)")
     }
 }

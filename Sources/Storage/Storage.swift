@@ -37,6 +37,10 @@ public struct StorageError: Error, Sendable, CustomStringConvertible {
     public let path: String
     public let description: String
 
+    /// What to do about a directory that lost something.
+    static let rejoin =
+        "keep a copy of the directory, remove this member from the cluster, and add it again with an empty data directory"
+
     init(_ kind: Kind, _ path: String, _ description: String) {
         self.kind = kind
         self.path = path

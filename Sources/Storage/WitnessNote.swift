@@ -11,8 +11,8 @@ struct WitnessNote: Equatable {
     var hardStateTerm = Term.zero
     var vote = MemberID.none
 
-    /// Whether a log that ends in this state still holds what `witness` saw. Terms compare first, because a new leader's
-    /// entries may replace a longer suffix of older terms. (Raft paper, section 5.4.1.)
+    /// Whether a log that ends in this state still holds what `witness` saw. Terms compare first, because a new
+    /// leader's entries may replace a longer suffix of older terms. (Raft paper, section 5.4.1.)
     func covers(_ witness: WitnessNote) -> Bool {
         (lastTerm, lastIndex) >= (witness.lastTerm, witness.lastIndex)
             && (hardStateTerm > witness.hardStateTerm
@@ -24,8 +24,7 @@ struct WitnessNote: Equatable {
         StorageError(
             .missingEntries, path,
             "acknowledged entries are missing from the log in \(path): it ends at \(found.place), but had been synced to "
-                + "\(place). This member must not vote: remove it from the cluster, then add it again with an empty data directory"
-        )
+                + "\(place). This member must not vote: \(StorageError.rejoin)")
     }
 
     private var place: String {

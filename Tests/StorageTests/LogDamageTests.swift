@@ -115,6 +115,19 @@ import Testing
         try expectRefusal(.missingEntries, naming: "acknowledged entries are missing")
     }
 
+    @Test func aCutRecordThatOnlyHeldACommitIndexIsNotMissed() throws {
+        do {
+            let (log, _) = try RaftLog.open(directory: log)
+            try log.append(
+                hardState: HardState(term: Term(1), vote: MemberID(1), commit: LogIndex(12)), entries: [])
+        }
+        let wal = try walFile()
+        try Files.truncate(wal, to: Files.size(of: wal) - 3)
+        let (_, recovered) = try RaftLog.open(directory: log)
+        #expect(recovered.entries.count == 12 && recovered.notices.count == 1)
+        #expect(recovered.hardState == HardState(term: Term(1), vote: MemberID(1)))
+    }
+
     @Test func aTailLostAtARecordsEndIsMissed() throws {
         let wal = try walFile()
         let bytes = try Files.read(wal)

@@ -102,6 +102,12 @@ import Testing
         #expect(try refusal { _ = try open() }.kind == .unknownFormat)
     }
 
+    @Test func anEtcdMembersDirectoryIsLeftAlone() throws {
+        try Files.makeDirectory(data + "/member/wal")
+        #expect(try refusal { _ = try open() }.kind == .unknownFormat)
+        #expect(try Files.list(data + "/member") == ["wal"])
+    }
+
     @Test func aDamagedIdentityIsNamed() throws {
         do { _ = try open() }
         var bytes = try Files.read(data + "/member/identity")
