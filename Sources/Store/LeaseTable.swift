@@ -233,6 +233,13 @@ public struct LeaseTimeToLive: Sendable, Equatable {
     public var ttl: Int64
     public var grantedTTL: Int64
     public var keys: [[UInt8]]
+
+    public init(id: Int64, ttl: Int64, grantedTTL: Int64, keys: [[UInt8]]) {
+        self.id = id
+        self.ttl = ttl
+        self.grantedTTL = grantedTTL
+        self.keys = keys
+    }
 }
 
 /// A binary heap of things to look at when their time comes, equal times by id.

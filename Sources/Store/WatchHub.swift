@@ -131,6 +131,21 @@ public struct WatchHub: Sendable {
         file(slot)
     }
 
+    /// The history was replaced by one that reaches further, up to `newest` (an installed snapshot): what it holds beyond
+    /// the events published so far was never published, and every watch catches up with it.
+    public mutating func historyReplaced(upTo newest: Int64) {
+        precondition(newest >= revision, "a history that ends before what was published")
+        let published = revision
+        revision = newest
+        for slot in watches.indices {
+            guard let watch = watches[slot], watch.isSynced else { continue }
+            unfile(slot)
+            watches[slot]?.next = max(watch.next, published + 1)
+            watches[slot]?.isSynced = max(watch.next, published + 1) > newest
+            file(slot)
+        }
+    }
+
     /// A paused watch may catch up again.
     public mutating func resume(_ id: WatchID) {
         guard let slot = slots[id] else { return }

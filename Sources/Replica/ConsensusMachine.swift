@@ -1,0 +1,337 @@
+/// Names a group of reads that wait for one confirmed index; the driver's, opaque here.
+public struct ReadToken: Hashable, Sendable {
+    public var rawValue: UInt64
+    @inlinable public init(_ rawValue: UInt64) { self.rawValue = rawValue }
+}
+
+/// An encoded ``Proposal`` on its way into the log.
+public struct ProposedEntry: Sendable {
+    public var requestID: RequestID
+    public var payload: [UInt8]
+    @inlinable public init(requestID: RequestID, payload: [UInt8]) {
+        self.requestID = requestID
+        self.payload = payload
+    }
+}
+
+/// What consensus wants done now, in this order; see ``ConsensusMachine``.
+public struct ConsensusEffects: Sendable {
+    /// Term, vote and commit index; durable with `entriesToAppend`.
+    public var hardState: HardState?
+    /// Installed, state and log, before the entries that follow; then report ``ConsensusMachine/snapshotInstalled(index:)``.
+    public var snapshotToInstall: SnapshotMetadata?
+    public var entriesToAppend: [Entry] = []
+    /// Entries, term or vote changed (or a commit index that must survive before it is applied): the write is synced
+    /// before `messagesAfterAppend` leave. Otherwise only the commit index moved, and it may ride with a later write.
+    public var mustSync = false
+    /// May leave at once, before the entries are durable. (Dissertation, 10.2.1.)
+    public var messages: [Message] = []
+    /// Leave when the entries and the hard state are durable. Those addressed to this member are stepped back in then.
+    public var messagesAfterAppend: [Message] = []
+    /// In log order, each exactly once, and durable in the local log.
+    public var committed: [Entry] = []
+    /// Followers that need the state; the transport sends it beside the message.
+    public var snapshotsToSend: [Message] = []
+    /// Reads that may be answered once the index is applied.
+    public var confirmedReads: [ConfirmedReads] = []
+    /// Reads only a leader may answer, asked of a member that is not it.
+    public var redirectedReads: [(token: ReadToken, leader: MemberID)] = []
+    /// Proposals that did not enter the log and never will; their clients hear it now.
+    public var refusedProposals: [(requestID: RequestID, reason: RefusalReason)] = []
+    /// Set when the leader, the term or this member's role changed.
+    public var leadership: Leadership?
+    /// Entries up to here are no longer needed on disk.
+    public var truncateLogUpTo: LogIndex?
+
+    public init() {}
+
+    /// Whether the log thread has something to do.
+    public var needsAppend: Bool {
+        hardState != nil || snapshotToInstall != nil || !entriesToAppend.isEmpty || !messagesAfterAppend.isEmpty
+            || truncateLogUpTo != nil
+    }
+}
+
+public struct ConfirmedReads: Sendable {
+    public var index: LogIndex
+    public var tokens: [ReadToken]
+}
+
+public enum RefusalReason: Sendable, Equatable {
+    /// More is waiting to be committed than the member allows (`etcdserver: too many requests`).
+    case tooManyRequests
+}
+
+/// Who leads, as this member knows it.
+public struct Leadership: Sendable, Equatable {
+    public var term: Term
+    public var leader: MemberID
+    public var isLeader: Bool
+    public init(term: Term, leader: MemberID, isLeader: Bool) {
+        self.term = term
+        self.leader = leader
+        self.isLeader = isLeader
+    }
+}
+
+/// Consensus for one member: events in, effects out. A value; the driver owns it on one thread.
+///
+/// Beyond the Raft node it holds what a server needs around it: reads gathered into ReadIndex rounds,
+/// proposals held while there is no leader, and the decision when the log is cut.
+public struct ConsensusMachine: Sendable {
+    public struct Configuration: Sendable {
+        public var raft: RaftConfiguration
+        /// The log is cut only when it has grown by this many entries past the last cut (`--snapshot-count`).
+        public var snapshotCount: UInt64 = 100_000
+        /// Entries kept behind the flushed state, so that a follower that is a little late needs no snapshot.
+        public var catchUpEntries: UInt64 = 5_000
+        /// Bytes of payload past which the log is cut at the flushed state, whatever their number.
+        public var catchUpBytes: Int = 64 << 20
+        /// A ReadIndex round without an answer is asked again after so many ticks.
+        public var readRetryTicks: Int = 5
+        public init(raft: RaftConfiguration) { self.raft = raft }
+    }
+
+    private struct ReadRound {
+        var context: [UInt8]
+        var followerSafe: [ReadToken]
+        var leaderOnly: [ReadToken]
+        var ticks = 0
+    }
+
+    private let configuration: Configuration
+    private var node: RaftNode
+    private var effects = ConsensusEffects()
+    private var heldProposals: [ProposedEntry] = []
+    private var waitingReads: [ReadToken] = []
+    private var waitingLeaderReads: [ReadToken] = []
+    private var round: ReadRound?
+    private var nextRound: UInt64
+    private var known: Leadership
+    /// The last cut of the log: no entry at or below it is in memory.
+    private var logBase: LogIndex
+    /// Payload appended since then.
+    private var bytesSinceCut: Int
+
+    /// - Parameter startCount: distinguishes this run's read rounds from those of earlier runs of the same member;
+    ///   any number not used before (the start's time, say).
+    public init(_ configuration: Configuration, initial: InitialState, startCount: UInt64) throws {
+        self.configuration = configuration
+        node = try RaftNode(configuration.raft, initial)
+        nextRound = startCount
+        logBase = initial.base.index
+        bytesSinceCut = initial.entries.reduce(0) { $0 + $1.payload.count }
+        known = Leadership(term: initial.hardState.term, leader: .none, isLeader: false)
+    }
+
+    public var status: RaftStatus { node.status }
+    public var leadership: Leadership { known }
+
+    // MARK: Events
+
+    /// One heartbeat interval has passed.
+    public mutating func tick() {
+        node.tick()
+        if var current = round {
+            current.ticks += 1
+            if current.ticks >= configuration.readRetryTicks {
+                current.ticks = 0
+                node.readIndex(context: current.context)
+            }
+            round = current
+        }
+        noteLeadership()
+    }
+
+    /// Messages from other members, or this member's own that waited for the disk. What is malformed is dropped:
+    /// Raft repeats what matters, and a peer's mistake must not stop this member.
+    /// - Returns: how many messages were refused.
+    @discardableResult
+    public mutating func receive(_ messages: [Message]) -> Int {
+        var refused = 0
+        for message in messages {
+            do { try node.step(message) } catch { refused += 1 }
+        }
+        noteLeadership()
+        return refused
+    }
+
+    public mutating func propose(_ proposals: [ProposedEntry]) {
+        heldProposals.append(contentsOf: proposals)
+        submitHeldProposals()
+    }
+
+    public mutating func proposeConfChange(_ change: ConfChangeV2) throws(RaftError) {
+        try node.proposeConfChange(change)
+    }
+
+    /// Asks for an index that is not older than any write acknowledged before now. (Dissertation, 6.4.)
+    /// - Parameter onLeader: the reads concern what only the leader knows (leases' remaining time).
+    public mutating func read(_ token: ReadToken, onLeader: Bool = false) {
+        if onLeader {
+            guard known.isLeader else {
+                effects.redirectedReads.append((token, known.leader))
+                return
+            }
+            waitingLeaderReads.append(token)
+        } else {
+            waitingReads.append(token)
+        }
+    }
+
+    /// The local log is durable up to this entry, which had this term.
+    public mutating func appended(term: Term, index: LogIndex) {
+        node.appended(term: term, index: index)
+    }
+
+    public mutating func snapshotInstalled(index: LogIndex) {
+        node.snapshotInstalled(index: index)
+        logBase = max(logBase, index)
+    }
+
+    public mutating func applied(upTo index: LogIndex) {
+        node.applied(upTo: index)
+    }
+
+    /// A membership change was applied to the state; the node follows.
+    public mutating func applyConfChange(_ change: ConfChangeV2) {
+        _ = node.applyConfChange(change)
+        noteLeadership()
+    }
+
+    public mutating func reportUnreachable(_ member: MemberID) { node.reportUnreachable(member) }
+    public mutating func reportSnapshot(to member: MemberID, succeeded: Bool) {
+        node.reportSnapshot(member, succeeded: succeeded)
+    }
+    public mutating func transferLeadership(to member: MemberID) { node.transferLeadership(to: member) }
+    public mutating func campaign() throws(RaftError) { try node.campaign() }
+
+    /// The state up to `index` survives a crash, so the log need not repeat it; cuts the log when it has grown enough.
+    public mutating func stateFlushed(upTo index: LogIndex, configuration state: ConfState) {
+        guard index > logBase else { return }
+        let grown = index.rawValue - logBase.rawValue
+        let isLarge = bytesSinceCut > configuration.catchUpBytes
+        guard isLarge || grown > configuration.snapshotCount + configuration.catchUpEntries else { return }
+        // Large entries are not worth the memory: a late follower gets the state instead.
+        let cut = isLarge ? index : LogIndex(index.rawValue - configuration.catchUpEntries)
+        node.compactLog(upTo: cut, configuration: state)
+        logBase = cut
+        bytesSinceCut = 0
+        effects.truncateLogUpTo = cut
+    }
+
+    // MARK: Effects
+
+    /// What has to be done now. Empty effects mean that there is nothing to do before the next event.
+    public mutating func takeEffects() -> ConsensusEffects {
+        startReadRound()
+        while node.hasReady {
+            collect(node.takeReady())
+            noteLeadership()
+            startReadRound()
+        }
+        defer { effects = ConsensusEffects() }
+        return effects
+    }
+
+    private mutating func collect(_ ready: Ready) {
+        if let hardState = ready.hardState { effects.hardState = hardState }
+        if let snapshot = ready.snapshot { effects.snapshotToInstall = snapshot }
+        if ready.mustSync || ready.commitMustBeDurableBeforeApply { effects.mustSync = true }
+        for entry in ready.entriesToAppend { bytesSinceCut += entry.payload.count }
+        if effects.entriesToAppend.isEmpty {
+            effects.entriesToAppend = ready.entriesToAppend
+        } else if let first = ready.entriesToAppend.first {
+            // A later Ready may rewrite a tail that an earlier one, not yet performed, meant to write.
+            while let last = effects.entriesToAppend.last, last.index >= first.index { effects.entriesToAppend.removeLast() }
+            effects.entriesToAppend.append(contentsOf: ready.entriesToAppend)
+        }
+        for message in ready.messages {
+            if message.kind == .snapshot {
+                effects.snapshotsToSend.append(message)
+            } else {
+                effects.messages.append(message)
+            }
+        }
+        effects.messagesAfterAppend.append(contentsOf: ready.messagesAfterAppend)
+        effects.committed.append(contentsOf: ready.committed)
+        for state in ready.readStates { finishReadRound(state) }
+    }
+
+    // MARK: Proposals
+
+    private mutating func submitHeldProposals() {
+        guard !heldProposals.isEmpty, known.leader != .none else { return }
+        do {
+            try node.propose(heldProposals.map(\.payload))
+            heldProposals.removeAll(keepingCapacity: true)
+        } catch .proposalDropped(.tooMuchUncommitted) {
+            effects.refusedProposals.append(contentsOf: heldProposals.map { ($0.requestID, .tooManyRequests) })
+            heldProposals.removeAll(keepingCapacity: true)
+        } catch {
+            // No leader after all, or leadership is being handed over: they wait for the next leader
+            // until their clients' time is up.
+        }
+    }
+
+    /// Forgets a proposal whose client has given up, if it has not entered the log.
+    public mutating func withdraw(_ requests: Set<RequestID>) {
+        heldProposals.removeAll { requests.contains($0.requestID) }
+    }
+
+    // MARK: Reads
+
+    /// One round for all reads waiting; those that come while it runs go with the next. A read may not join a round
+    /// already under way: the index it returns may be older than a write acknowledged since.
+    private mutating func startReadRound() {
+        guard round == nil, known.leader != .none, !(waitingReads.isEmpty && waitingLeaderReads.isEmpty) else { return }
+        nextRound &+= 1
+        var context: [UInt8] = []
+        context.reserveCapacity(16)
+        context.appendInteger(configuration.raft.id.rawValue)
+        context.appendInteger(nextRound)
+        round = ReadRound(context: context, followerSafe: waitingReads, leaderOnly: waitingLeaderReads)
+        waitingReads.removeAll(keepingCapacity: true)
+        waitingLeaderReads.removeAll(keepingCapacity: true)
+        node.readIndex(context: context)
+    }
+
+    private mutating func finishReadRound(_ state: ReadState) {
+        guard let finished = round, finished.context == state.context else { return }
+        round = nil
+        var tokens = finished.followerSafe
+        if known.isLeader {
+            tokens.append(contentsOf: finished.leaderOnly)
+        } else {
+            for token in finished.leaderOnly { effects.redirectedReads.append((token, known.leader)) }
+        }
+        if !tokens.isEmpty {
+            effects.confirmedReads.append(ConfirmedReads(index: state.index, tokens: tokens))
+        }
+    }
+
+    // MARK: Leadership
+
+    private mutating func noteLeadership() {
+        let status = node.leadership
+        guard status != known else { return }
+        let leaderChanged = status.leader != known.leader || status.term != known.term
+        known = status
+        effects.leadership = status
+        if !status.isLeader {
+            for token in waitingLeaderReads { effects.redirectedReads.append((token, status.leader)) }
+            waitingLeaderReads.removeAll()
+        }
+        if leaderChanged, status.leader != .none {
+            // The old leader took the round with it.
+            if let current = round { node.readIndex(context: current.context) }
+            submitHeldProposals()
+        }
+    }
+}
+
+extension RaftNode {
+    fileprivate var leadership: Leadership {
+        Leadership(term: currentTerm, leader: currentLeader, isLeader: currentRole == .leader)
+    }
+}

@@ -1,0 +1,33 @@
+import GRPC
+import Replica
+
+/// etcd's errors: codes and texts, as its clients match on them.
+extension GRPCStatus {
+    static let noLeader = GRPCStatus(.unavailable, "etcdserver: no leader")
+    static let timedOut = GRPCStatus(.unavailable, "etcdserver: request timed out")
+    static let tooManyRequests = GRPCStatus(.resourceExhausted, "etcdserver: too many requests")
+    static let requestTooLarge = GRPCStatus(.invalidArgument, "etcdserver: request is too large")
+    static let serverStopped = GRPCStatus(.unavailable, "etcdserver: server stopped")
+    static let leaseNotFound = GRPCStatus(.notFound, "etcdserver: requested lease not found")
+    static let leaseTTLTooLarge = GRPCStatus(.outOfRange, "etcdserver: too large lease TTL")
+    static let emptyKey = GRPCStatus(.invalidArgument, "etcdserver: key is not provided")
+    static let oldAuthRevision = GRPCStatus(.invalidArgument, "etcdserver: revision of auth store is old")
+    /// What grpc's own servers answer to bytes that are not the request's message.
+    static let malformed = GRPCStatus(
+        .internal, "grpc: error unmarshalling request: the bytes are not a valid message")
+
+    /// The store's refusal under etcd's code for it.
+    init(_ error: StoreError) {
+        let code: Code =
+            switch error {
+            case .emptyKey, .keyNotFound, .valueProvided, .leaseProvided, .tooManyOperations, .duplicateKey,
+                .emptyWatchRange:
+                .invalidArgument
+            case .compacted, .futureRevision, .leaseTTLTooLarge: .outOfRange
+            case .noSpace: .resourceExhausted
+            case .leaseNotFound: .notFound
+            case .leaseExists, .notPrimary: .failedPrecondition
+            }
+        self.init(code, error.message)
+    }
+}

@@ -1,0 +1,350 @@
+import Discovery
+import GRPC
+import Logging
+import Replica
+import Storage
+import Transport
+
+/// What reaches the apply thread.
+enum ApplyEvent: Sendable {
+    case committed([Entry])
+    /// Answered once everything up to the index is applied.
+    case reads(after: LogIndex, [ReadBatch])
+    /// Answered from what is applied now.
+    case serializableReads(ReadBatch)
+    case watch(WatchOperation)
+    case leadership(Leadership)
+    case sendSnapshot(Message)
+    case install(SnapshotMetadata, SnapshotReceiver?, Completion)
+    case stop
+}
+
+/// The apply thread: applies what is committed as one write batch, answers reads, feeds the watches and
+/// keeps the leases' time.
+final class ApplyDriver {
+    private let mailbox: Mailbox<ApplyEvent>
+    private let consensusMailbox: Mailbox<ConsensusEvent>
+    private let transport: PeerTransport
+    private let outlet: any LoopOutlet
+    private let board: StatusBoard
+    private let metrics: Metrics
+    private let logger: Logger
+    private let id: MemberID
+    private let flushThread: FlushThread
+    private let flushPolicy: FlushPolicy
+    private let electionTimeoutNanoseconds: Int64
+    private let onPublished: @Sendable (MemberID) -> Void
+    private let onMembers: @Sendable ([MemberAttributes]) -> Void
+    private let fail: @Sendable (any Error) -> Void
+
+    private var machine: ApplyMachine<StateDatabase>
+    private var waitingReads: [(index: LogIndex, batches: [ReadBatch])] = []
+    private var outbound: [LoopBatch]
+    private var watchLoops: [WatchID: Int] = [:]
+    private var waitingProgress: [(loop: Int, stream: UInt64, watches: [WatchID])] = []
+    private var isLeader = false
+    private var nextInternalCount: UInt64
+
+    /// etcd looks for expired leases as often.
+    private static let leaseInterval: Int64 = 500_000_000
+    /// How many leases one turn revokes: the rest waits for the next, so that no burst holds up the writes.
+    private static let revokesPerTurn = 1_000
+    /// Records that one turn of a compaction removes.
+    private static let compactionRecords = 2_000
+    /// How often quiet watches that asked for it hear of the revision: etcd's default.
+    private static let progressInterval: Int64 = 600_000_000_000
+
+    init(
+        machine: ApplyMachine<StateDatabase>, id: MemberID, firstInternalCount: UInt64, flushPolicy: FlushPolicy,
+        electionTimeoutMilliseconds: Int, onPublished: @escaping @Sendable (MemberID) -> Void,
+        onMembers: @escaping @Sendable ([MemberAttributes]) -> Void, mailboxes: Mailboxes, transport: PeerTransport,
+        outlet: any LoopOutlet, flushThread: FlushThread, board: StatusBoard, metrics: Metrics, logger: Logger,
+        fail: @escaping @Sendable (any Error) -> Void
+    ) {
+        self.machine = machine
+        self.flushPolicy = flushPolicy
+        self.electionTimeoutNanoseconds = Int64(electionTimeoutMilliseconds) * 1_000_000
+        self.onPublished = onPublished
+        self.id = id
+        self.nextInternalCount = firstInternalCount
+        self.onMembers = onMembers
+        self.mailbox = mailboxes.apply
+        self.consensusMailbox = mailboxes.consensus
+        self.transport = transport
+        self.outlet = outlet
+        self.flushThread = flushThread
+        self.board = board
+        self.metrics = metrics
+        self.logger = logger
+        self.fail = fail
+        outbound = Array(repeating: LoopBatch(), count: outlet.loopCount)
+    }
+
+    func run() {
+        var events: [ApplyEvent] = []
+        var nextLeaseTurn = monotonicNanoseconds() + ApplyDriver.leaseInterval
+        var nextProgress = monotonicNanoseconds() + ApplyDriver.progressInterval
+        do {
+            while true {
+                // A watch that is catching up must not wait for the next event.
+                let deadline = machine.watchesNeedCatchUp || machine.store.isCompacting ? 0 : nextLeaseTurn
+                mailbox.take(into: &events, deadline: deadline)
+                var committed: [Entry] = []
+                for event in events {
+                    if case .committed(let entries) = event {
+                        committed.append(contentsOf: entries)
+                        continue
+                    }
+                    try apply(&committed)
+                    if case .stop = event {
+                        outlet.flush(&outbound)
+                        return
+                    }
+                    try handle(event)
+                }
+                try apply(&committed)
+                try answerWaitingReads()
+                if machine.watchesNeedCatchUp {
+                    deliver(try machine.catchUpWatches())
+                    answerProgress()
+                }
+                if machine.store.isCompacting {
+                    machine.compactStep(budget: ApplyDriver.compactionRecords)
+                    try commit()
+                }
+                let now = monotonicNanoseconds()
+                if now >= nextProgress {
+                    nextProgress = now + ApplyDriver.progressInterval
+                    notifyQuietWatches()
+                }
+                if now >= nextLeaseTurn {
+                    nextLeaseTurn = now + ApplyDriver.leaseInterval
+                    if isLeader { revokeExpiredLeases(now: now) }
+                }
+                outlet.flush(&outbound)
+            }
+        } catch {
+            fail(error)
+        }
+    }
+
+    private func handle(_ event: ApplyEvent) throws {
+        switch event {
+        case .committed, .stop:
+            break
+        case .reads(let index, let batches):
+            if index <= machine.applied {
+                for batch in batches { try answer(batch) }
+            } else {
+                waitingReads.append((index, batches))
+            }
+        case .serializableReads(let batch):
+            try answer(batch)
+        case .watch(let operation):
+            handle(operation)
+        case .leadership(let leadership):
+            noteLeadership(leadership)
+        case .sendSnapshot(let message):
+            sendSnapshot(message)
+        case .install(let metadata, let staged, let completion):
+            do {
+                try install(metadata, staged)
+                completion.finish(true)
+            } catch {
+                completion.finish(false)
+                throw error
+            }
+        }
+    }
+
+    // MARK: Commands
+
+    private func apply(_ committed: inout [Entry]) throws {
+        guard !committed.isEmpty else { return }
+        let applied = try machine.apply(committed)
+        committed.removeAll(keepingCapacity: true)
+        try commit()
+        for answer in applied.answers {
+            let call = CallID(answer.requestID)
+            guard call.loop < outbound.count else { continue }
+            let body: LoopAnswer.Body =
+                switch answer.outcome {
+                case .command(let outcome): .command(outcome)
+                case .authRevisionOld: .failed(.oldAuthRevision)
+                }
+            outbound[call.loop].answers.append(LoopAnswer(call: call, body: body, revision: answer.revision))
+        }
+        deliver(applied.deliveries)
+        for member in applied.published { onPublished(member) }
+        if !applied.published.isEmpty { onMembers(machine.members) }
+        for change in applied.membershipChanges { consensusMailbox.post(.membershipChanged(change)) }
+        consensusMailbox.post(.applied(machine.applied))
+    }
+
+    /// Hands the batch to the state's database, with the index that it brings the state to.
+    private func commit() throws {
+        try machine.commit { try $0.commit(applied: $1, term: $2, configuration: $3) }
+        noteProgress()
+        let state = machine.store.history
+        if state.needsFlush {
+            state.flushStarted()
+            flushThread.request(state.flusher)
+        }
+    }
+
+    private func noteProgress() {
+        let (revision, applied) = (machine.store.revision, machine.applied)
+        board.update {
+            $0.revision = revision
+            $0.applied = applied
+        }
+    }
+
+    private func deliver(_ deliveries: [WatchDelivery]) {
+        for delivery in deliveries {
+            guard let loop = watchLoops[delivery.watch] else { continue }
+            if case .compacted = delivery.content { watchLoops[delivery.watch] = nil }
+            outbound[loop].watches.append(.delivery(delivery))
+        }
+    }
+
+    // MARK: Watches
+
+    private func handle(_ operation: WatchOperation) {
+        switch operation {
+        case .create(let loop, let token, let request):
+            let outcome = machine.createWatch(request)
+            if case .success(let watch) = outcome { watchLoops[watch] = loop }
+            outbound[loop].watches.append(
+                .created(token: token, outcome: outcome, revision: machine.store.revision))
+        case .cancel(let watches):
+            for watch in watches {
+                watchLoops[watch] = nil
+                machine.cancelWatch(watch)
+            }
+        case .progress(let loop, let stream, let watches):
+            waitingProgress.append((loop, stream, watches))
+            answerProgress()
+        }
+    }
+
+    /// A progress answer stands behind all events that it covers: it waits until its watches have caught up.
+    private func answerProgress() {
+        waitingProgress.removeAll { progress in
+            guard progress.watches.allSatisfy({ watchLoops[$0] == nil || machine.watches.isSynced($0) }) else {
+                return false
+            }
+            outbound[progress.loop].watches.append(
+                .progress(stream: progress.stream, revision: machine.store.revision))
+            return true
+        }
+    }
+
+    private func notifyQuietWatches() {
+        for watch in machine.watches.progressWatches {
+            guard let loop = watchLoops[watch] else { continue }
+            outbound[loop].watches.append(.quiet(watch, revision: machine.store.revision))
+        }
+    }
+
+    // MARK: Reads
+
+    private func answerWaitingReads() throws {
+        guard !waitingReads.isEmpty else { return }
+        let applied = machine.applied
+        for (index, batches) in waitingReads where index <= applied {
+            for batch in batches { try answer(batch) }
+        }
+        waitingReads.removeAll { $0.index <= applied }
+    }
+
+    private func answer(_ batch: ReadBatch) throws {
+        let now = monotonicNanoseconds()
+        for item in batch.items {
+            let body = try answer(item.operation, now: now)
+            let answer = LoopAnswer(call: item.call, body: body, revision: machine.store.revision)
+            switch batch.origin {
+            case .loop(let loop):
+                outbound[loop].answers.append(answer)
+            case .peer(let member, let request):
+                let reply = LeaderAnswer.answer(body, revision: answer.revision)
+                transport.send([(member, .response(id: request, body: reply.encoded()))])
+            }
+        }
+    }
+
+    private func answer(_ operation: ReadOperation, now: Int64) throws -> LoopAnswer.Body {
+        switch operation {
+        case .range(let query): .range(try machine.store.range(query))
+        case .transaction(let transaction):
+            .command(try machine.store.readTransaction(transaction).map { .transaction($0) })
+        case .hashKV(let revision): .hashKV(try machine.store.hashKV(revision: revision))
+        case .leases: .leases(machine.store.leases.ids)
+        case .memberList: .members(machine.members)
+        case .health: .healthy
+        case .leaseTimeToLive(let lease, let withKeys):
+            .timeToLive(try? machine.store.leases.timeToLive(lease, now: now, keys: withKeys).get())
+        case .leaseKeepAlive(let lease): .keepAlive(try? machine.renewLease(lease, now: now).get())
+        }
+    }
+
+    // MARK: Leases
+
+    private func noteLeadership(_ leadership: Leadership) {
+        guard leadership.isLeader != isLeader else { return }
+        isLeader = leadership.isLeader
+        machine.leadershipChanged(
+            isLeader: isLeader, now: monotonicNanoseconds(), leaseExtension: electionTimeoutNanoseconds)
+    }
+
+    private func revokeExpiredLeases(now: Int64) {
+        let expired = machine.expiredLeases(now: now, limit: ApplyDriver.revokesPerTurn)
+        guard !expired.isEmpty else { return }
+        consensusMailbox.post(
+            .proposals(
+                expired.map { lease in
+                    nextInternalCount += 1
+                    let call = CallID(loop: CallID.internalLoop, count: nextInternalCount)
+                    let proposal = Proposal(
+                        origin: id, requestID: call.requestID,
+                        command: .store(.leaseRevoke(LeaseRevokeCommand(id: lease))))
+                    return ProposedEntry(requestID: call.requestID, payload: proposal.encoded())
+                }))
+    }
+
+    // MARK: Snapshots
+
+    private func sendSnapshot(_ request: Message) {
+        let snapshot = machine.store.history.makeSnapshot()
+        let mark = snapshot.mark
+        var message = request
+        message.snapshot = SnapshotMetadata(index: mark.index, term: mark.term, configuration: mark.configuration)
+        let target = request.to
+        logger.info(
+            "sending a snapshot",
+            metadata: ["to": "\(target.hexText)", "index": "\(mark.index.rawValue)"])
+        transport.sendSnapshot(to: target, message: message, chunks: { try snapshot.nextChunk(maxBytes: 1 << 20) }) {
+            [consensusMailbox, logger] result in
+            if case .failure(let error) = result {
+                logger.warning("a snapshot was not delivered", metadata: ["to": "\(target.hexText)", "error": "\(error)"])
+            }
+            consensusMailbox.post(.snapshotReported(target, succeeded: (try? result.get()) != nil))
+        }
+    }
+
+    private func install(_ metadata: SnapshotMetadata, _ staged: SnapshotReceiver?) throws {
+        guard let staged, staged.mark?.index == metadata.index else {
+            throw ServerError.snapshotNotInstalled(metadata.index)
+        }
+        logger.info("installing a snapshot", metadata: ["index": "\(metadata.index.rawValue)"])
+        flushThread.waitUntilIdle()
+        let state = try StateDatabase(staged.install(), policy: flushPolicy)
+        try machine.replaceState(
+            state, applied: metadata.index, term: metadata.term, configuration: metadata.configuration)
+        onMembers(machine.members)
+        noteProgress()
+        consensusMailbox.post(.applied(machine.applied))
+        machine.leadershipChanged(
+            isLeader: isLeader, now: monotonicNanoseconds(), leaseExtension: electionTimeoutNanoseconds)
+    }
+}

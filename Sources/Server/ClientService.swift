@@ -1,0 +1,335 @@
+import EtcdAPI
+import GRPC
+import NIOCore
+import Replica
+
+/// What the services of all loops share; each part is safe from any thread.
+struct ServiceContext: Sendable {
+    var clusterID: UInt64
+    var memberID: MemberID
+    var configuration: MemberConfiguration
+    var consensus: Mailbox<ConsensusEvent>
+    var apply: Mailbox<ApplyEvent>
+    var board: StatusBoard
+    var metrics: Metrics
+
+    /// The least TTL granted: 1.5 election timeouts, rounded up to seconds.
+    var minimumLeaseTTL: Int64 {
+        Int64((3 * configuration.electionTimeoutMilliseconds / 2 + 999) / 1_000)
+    }
+
+    /// A request that has not been answered by then never will be: etcd's five seconds for the disk and
+    /// two elections.
+    var requestTimeoutNanoseconds: Int64 {
+        5_000_000_000 + 2 * Int64(configuration.electionTimeoutMilliseconds) * 1_000_000
+    }
+
+    func header(revision: Int64) -> ResponseHeader {
+        ResponseHeader(
+            clusterID: clusterID, memberID: memberID.rawValue, revision: revision,
+            term: board.current.leadership.term.rawValue)
+    }
+}
+
+/// The client API on one event loop: decodes what arrived in one turn, hands it on as one batch of proposals
+/// and one of reads, and writes the answers when they come back. Everything here happens on its loop.
+///
+/// The services themselves are extensions in files of their own (`KVService`, `WatchService`, …).
+final class ClientService: RPCLoopService {
+    /// A call that waits for its answer.
+    struct Pending {
+        var call: RPCCall
+        var method: APIMethod
+        var startedAt: Int64
+        /// Bytes that its proposal holds until it is answered.
+        var proposedBytes: Int
+        /// For a keep-alive and others that answer with what was asked.
+        var lease: Int64 = 0
+    }
+
+    let loop: Int
+    let eventLoop: any EventLoop
+    let context: ServiceContext
+    var pending: [CallID: Pending] = [:]
+    var watchStreams: [RPCCall: WatchStream] = [:]
+    var watchCalls: [UInt64: RPCCall] = [:]
+    var watchOwners: [WatchID: WatchOwner] = [:]
+    var watchCreations: [UInt64: WatchOwner] = [:]
+    var keepAliveStreams: [RPCCall: KeepAliveStream] = [:]
+    var nextWatch: UInt64 = 0
+    var leadership: Leadership
+
+    private var nextCount: UInt64
+    private var proposals: [ProposedEntry] = []
+    private var reads: [ReadItem] = []
+    private var serializableReads: [ReadItem] = []
+    private var leaderReads: [ReadItem] = []
+    private var proposedBytes = 0
+    private var leaderlessSince: Int64?
+    var pendingHTTP: [CallID: HTTPExchange] = [:]
+
+    /// Proposals that may wait at once, in bytes, on this loop; past it the answer is `too many requests`.
+    private static let maximumProposedBytes = 128 << 20
+
+    init(loop: Int, eventLoop: any EventLoop, context: ServiceContext, firstCount: UInt64) {
+        self.loop = loop
+        self.eventLoop = eventLoop
+        self.context = context
+        nextCount = firstCount
+        leadership = context.board.current.leadership
+        leaderlessSince = leadership.leader == .none ? monotonicNanoseconds() : nil
+    }
+
+    // MARK: From the connections
+
+    func handle(_ batch: [RPCEvent]) {
+        for event in batch {
+            switch event {
+            case .message(let call, let message): handle(message, of: call)
+            case .requestEnd(let call): requestEnded(call)
+            case .cancelled(let call): streamEnded(call)
+            }
+        }
+        handOn()
+    }
+
+    private func handle(_ message: ByteBuffer, of call: RPCCall) {
+        guard let method = APIMethod(rawValue: call.method) else { return }
+        if leadership.leader == .none, call.header("hasleader") == "true" {
+            call.finish(.noLeader)
+            return
+        }
+        do {
+            switch method {
+            case .range: try range(message, call)
+            case .put: try put(message, call)
+            case .deleteRange: try deleteRange(message, call)
+            case .txn: try transaction(message, call)
+            case .compact: try compact(message, call)
+            case .watch: try watch(message, call)
+            case .leaseGrant: try leaseGrant(message, call)
+            case .leaseRevoke: try leaseRevoke(message, call)
+            case .leaseKeepAlive: try leaseKeepAlive(message, call)
+            case .leaseTimeToLive: try leaseTimeToLive(message, call)
+            case .leaseLeases: try leaseLeases(message, call)
+            case .memberList: try memberList(message, call)
+            case .status: try status(message, call)
+            case .hashKV: try hashKV(message, call)
+            case .alarm: try alarm(message, call)
+            case .authStatus: try authStatus(message, call)
+            }
+        } catch {
+            call.finish(error)
+        }
+    }
+
+    private func requestEnded(_ call: RPCCall) {
+        switch APIMethod(rawValue: call.method) {
+        case .watch: endWatchStream(call, status: .ok)
+        case .leaseKeepAlive: endKeepAliveRequests(call)
+        default: break
+        }
+    }
+
+    private func streamEnded(_ call: RPCCall) {
+        switch APIMethod(rawValue: call.method) {
+        case .watch: endWatchStream(call, status: nil)
+        case .leaseKeepAlive: keepAliveStreams[call] = nil
+        default: break
+        }
+    }
+
+    // MARK: Towards the replica
+
+    /// Puts a command on its way into the log.
+    func propose(_ command: StoreCommand, for call: RPCCall, as method: APIMethod, requestBytes: Int) throws(GRPCStatus) {
+        guard requestBytes <= context.configuration.maxRequestBytes else { throw .requestTooLarge }
+        guard proposedBytes + requestBytes <= ClientService.maximumProposedBytes else { throw .tooManyRequests }
+        let id = register(call, method, proposedBytes: requestBytes)
+        let proposal = Proposal(origin: context.memberID, requestID: id.requestID, command: .store(command))
+        proposals.append(ProposedEntry(requestID: id.requestID, payload: proposal.encoded()))
+    }
+
+    /// Asks the apply thread, by default once what was acknowledged before now is applied.
+    func read(_ operation: ReadOperation, for call: RPCCall, as method: APIMethod, serializable: Bool = false) {
+        let item = ReadItem(call: register(call, method, proposedBytes: 0), operation: operation)
+        if serializable { serializableReads.append(item) } else { reads.append(item) }
+    }
+
+    /// Asks the leader, wherever it is.
+    func readOnLeader(_ operation: ReadOperation, lease: Int64, for call: RPCCall, as method: APIMethod) {
+        leaderReads.append(
+            ReadItem(call: register(call, method, proposedBytes: 0, lease: lease), operation: operation))
+    }
+
+    /// A read for an HTTP request.
+    func read(_ operation: ReadOperation, for exchange: HTTPExchange) {
+        let id = nextCallID()
+        pendingHTTP[id] = exchange
+        reads.append(ReadItem(call: id, operation: operation))
+        handOn()
+    }
+
+    private func nextCallID() -> CallID {
+        nextCount &+= 1
+        return CallID(loop: loop, count: nextCount)
+    }
+
+    private func register(
+        _ call: RPCCall, _ method: APIMethod, proposedBytes bytes: Int, lease: Int64 = 0
+    ) -> CallID {
+        let id = nextCallID()
+        pending[id] = Pending(
+            call: call, method: method, startedAt: monotonicNanoseconds(), proposedBytes: bytes, lease: lease)
+        proposedBytes += bytes
+        return id
+    }
+
+    func handOn() {
+        if !proposals.isEmpty {
+            context.consensus.post(.proposals(proposals))
+            proposals.removeAll(keepingCapacity: true)
+        }
+        if !reads.isEmpty {
+            context.consensus.post(.reads(ReadBatch(origin: .loop(loop), items: reads)))
+            reads.removeAll(keepingCapacity: true)
+        }
+        if !serializableReads.isEmpty {
+            context.apply.post(.serializableReads(ReadBatch(origin: .loop(loop), items: serializableReads)))
+            serializableReads.removeAll(keepingCapacity: true)
+        }
+        for item in leaderReads {
+            context.consensus.post(.leaderRead(ReadBatch(origin: .loop(loop), items: [item])))
+        }
+        leaderReads.removeAll(keepingCapacity: true)
+    }
+
+    // MARK: Back to the connections
+
+    /// What a turn of a thread has for this loop.
+    func deliver(_ batch: LoopBatch) {
+        if let leadership = batch.leadership { noteLeadership(leadership) }
+        for answer in batch.answers {
+            if let waiting = pending.removeValue(forKey: answer.call) {
+                proposedBytes -= waiting.proposedBytes
+                self.answer(waiting, answer)
+            } else if let exchange = pendingHTTP.removeValue(forKey: answer.call) {
+                answerHTTP(exchange, answer.body)
+            }
+        }
+        for output in batch.watches { deliver(output) }
+    }
+
+    private func answer(_ waiting: Pending, _ answer: LoopAnswer) {
+        let call = waiting.call
+        if waiting.method == .leaseKeepAlive {
+            answerKeepAlive(waiting, answer)
+            return
+        }
+        let header = context.header(revision: answer.revision)
+        switch answer.body {
+        case .failed(let status): call.finish(status)
+        case .command(.failure(let error)): call.finish(GRPCStatus(error))
+        case .command(.success(let result)): answerCommand(call, result, header)
+        case .range(.success(let result)): answerRange(call, result, header)
+        case .range(.failure(let error)), .hashKV(.failure(let error)): call.finish(GRPCStatus(error))
+        case .hashKV(.success(let result)): answerHashKV(call, result, header)
+        case .leases(let leases): answerLeases(call, leases, header)
+        case .members(let members): answerMembers(call, members, header)
+        case .timeToLive(let lease): answerTimeToLive(waiting, lease, header)
+        case .healthy: answerAlarms(call, header)
+        case .keepAlive: break
+        }
+    }
+
+    /// Called a few times a second: ends what has waited too long, and streams that need a leader when there is none.
+    func sweep(now: Int64) {
+        let limit = now - context.requestTimeoutNanoseconds
+        let late = pending.filter { $0.value.startedAt < limit }
+        for (id, waiting) in late {
+            pending[id] = nil
+            proposedBytes -= waiting.proposedBytes
+            if waiting.method == .leaseKeepAlive {
+                finishKeepAliveStream(waiting.call, .timedOut)
+            } else {
+                waiting.call.finish(.timedOut)
+            }
+        }
+        let withdrawn = late.filter { $0.value.proposedBytes > 0 }.map(\.key.requestID)
+        if !withdrawn.isEmpty { context.consensus.post(.withdrawn(Set(withdrawn))) }
+        if isLeaderless {
+            // Streams and calls that asked for a leader end once none has been known for three elections, as in etcd.
+            for call in watchStreams.keys where call.header("hasleader") == "true" {
+                endWatchStream(call, status: .noLeader)
+            }
+            for call in keepAliveStreams.keys where call.header("hasleader") == "true" {
+                finishKeepAliveStream(call, .noLeader)
+            }
+            for (id, waiting) in pending where waiting.call.header("hasleader") == "true" {
+                pending[id] = nil
+                proposedBytes -= waiting.proposedBytes
+                waiting.call.finish(.noLeader)
+            }
+        }
+    }
+
+    /// The member stops: nobody waits any longer.
+    func finishAll(_ status: GRPCStatus) {
+        for call in watchStreams.keys { endWatchStream(call, status: status) }
+        for call in keepAliveStreams.keys { finishKeepAliveStream(call, status) }
+        for waiting in pending.values { waiting.call.finish(status) }
+        pending.removeAll()
+        proposedBytes = 0
+        for exchange in pendingHTTP.values { respondHealth(exchange, "SERVER STOPPED") }
+        pendingHTTP.removeAll()
+    }
+
+    private var isLeaderless: Bool {
+        guard let since = leaderlessSince else { return false }
+        return monotonicNanoseconds() - since > 3 * Int64(context.configuration.electionTimeoutMilliseconds) * 1_000_000
+    }
+
+    private func noteLeadership(_ leadership: Leadership) {
+        self.leadership = leadership
+        if leadership.leader != .none {
+            leaderlessSince = nil
+        } else if leaderlessSince == nil {
+            leaderlessSince = monotonicNanoseconds()
+        }
+    }
+}
+
+extension RPCCall {
+    /// Ends the call with an error, or with OK for a stream that is over.
+    func finish(_ status: GRPCStatus) { finish(code: status.code, message: status.message) }
+
+    /// Answers a call with one message built by swift-protobuf.
+    func respond(_ message: some SwiftProtobuf.Message) {
+        guard let bytes: [UInt8] = try? message.serializedBytes() else {
+            finish(GRPCStatus(.internal, "the answer could not be encoded"))
+            return
+        }
+        respond { $0.writeBytes(bytes) }
+    }
+}
+
+extension ResponseHeader {
+    /// The header as a message, for answers that swift-protobuf encodes.
+    var message: Etcdserverpb_ResponseHeader {
+        var header = Etcdserverpb_ResponseHeader()
+        header.clusterID = clusterID
+        header.memberID = memberID
+        header.revision = revision
+        header.raftTerm = term
+        return header
+    }
+}
+
+/// Decodes a request that is not on the hottest paths.
+func decode<Request: SwiftProtobuf.Message>(_ type: Request.Type, _ bytes: ByteBuffer) throws(GRPCStatus) -> Request {
+    do {
+        return try Request(serializedBytes: Array(bytes.readableBytesView))
+    } catch {
+        throw .malformed
+    }
+}

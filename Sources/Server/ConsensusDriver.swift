@@ -1,0 +1,243 @@
+import Discovery
+import Logging
+import Replica
+import Storage
+import Transport
+
+/// What reaches the consensus thread.
+enum ConsensusEvent: Sendable {
+    case messages([Message])
+    case proposals([ProposedEntry])
+    case withdrawn(Set<RequestID>)
+    case reads(ReadBatch)
+    /// One read that only the leader answers, wherever it is.
+    case leaderRead(ReadBatch)
+    case peerResponse(request: UInt64, body: [UInt8])
+    case appended(term: Term, index: LogIndex, messagesToSelf: [Message])
+    case snapshotInstalled(LogIndex)
+    case snapshotReceived(Message, SnapshotReceiver)
+    case snapshotReported(MemberID, succeeded: Bool)
+    case unreachable(MemberID)
+    case applied(LogIndex)
+    case flushed(LogIndex, ConfState)
+    case status(@Sendable (RaftStatus) -> Void)
+    case membershipChanged(ConfChangeV2)
+    case transferLeadership(to: MemberID)
+    case stop
+}
+
+/// The consensus thread: drains what has arrived, lets the machine decide, and hands its effects on.
+/// It waits for nothing but its mailbox and the next tick.
+final class ConsensusDriver {
+    private let mailbox: Mailbox<ConsensusEvent>
+    private let logMailbox: Mailbox<LogJob>
+    private let applyMailbox: Mailbox<ApplyEvent>
+    private let transport: PeerTransport
+    private let outlet: any LoopOutlet
+    private let board: StatusBoard
+    private let logger: Logger
+    private let id: MemberID
+    private let tickNanoseconds: Int64
+
+    private var machine: ConsensusMachine
+    private var nextToken: UInt64 = 0
+    private var batchesByToken: [ReadToken: ReadBatch] = [:]
+    /// Asked of the leader over the peer connection; the answer comes back under the token.
+    private var askedOfLeader: [ReadToken: ReadBatch] = [:]
+    /// Waiting for a leader to be known.
+    private var parked: [ReadToken] = []
+    /// Parked until a moment ago: to be asked again now that there is a leader.
+    private var retriedReads: [ReadToken] = []
+    /// Received whole, its message stepped; kept until the log thread asks for it.
+    private var staged: SnapshotReceiver?
+
+    init(
+        machine: ConsensusMachine, id: MemberID, tickMilliseconds: Int, mailboxes: Mailboxes, transport: PeerTransport,
+        outlet: any LoopOutlet, board: StatusBoard, logger: Logger
+    ) {
+        self.machine = machine
+        self.id = id
+        self.tickNanoseconds = Int64(tickMilliseconds) * 1_000_000
+        self.mailbox = mailboxes.consensus
+        self.logMailbox = mailboxes.log
+        self.applyMailbox = mailboxes.apply
+        self.transport = transport
+        self.outlet = outlet
+        self.board = board
+        self.logger = logger
+    }
+
+    func run() {
+        var events: [ConsensusEvent] = []
+        var nextTick = monotonicNanoseconds() + tickNanoseconds
+        while true {
+            mailbox.take(into: &events, deadline: nextTick)
+            for event in events {
+                if case .stop = event { return }
+                handle(event)
+            }
+            let now = monotonicNanoseconds()
+            if now >= nextTick {
+                machine.tick()
+                // After a pause of the process the missed ticks are not made up: they would only
+                // start elections that nobody needs.
+                nextTick = max(nextTick + tickNanoseconds, now)
+            }
+            perform(machine.takeEffects())
+            if !retriedReads.isEmpty {
+                for token in retriedReads { machine.read(token, onLeader: true) }
+                retriedReads.removeAll()
+                perform(machine.takeEffects())
+            }
+        }
+    }
+
+    private func handle(_ event: ConsensusEvent) {
+        switch event {
+        case .messages(let messages):
+            let refused = machine.receive(messages)
+            if refused > 0 { logger.warning("refused malformed messages from a peer", metadata: ["count": "\(refused)"]) }
+        case .proposals(let proposals):
+            machine.propose(proposals)
+        case .withdrawn(let requests):
+            machine.withdraw(requests)
+        case .reads(let batch):
+            machine.read(remember(batch))
+        case .leaderRead(let batch):
+            machine.read(remember(batch), onLeader: true)
+        case .peerResponse(let request, let body):
+            handleLeaderAnswer(ReadToken(request), body)
+        case .appended(let term, let index, let messagesToSelf):
+            if index > .zero { machine.appended(term: term, index: index) }
+            machine.receive(messagesToSelf)
+        case .snapshotInstalled(let index):
+            machine.snapshotInstalled(index: index)
+        case .snapshotReceived(let message, let snapshot):
+            staged = snapshot
+            machine.receive([message])
+        case .snapshotReported(let member, let succeeded):
+            machine.reportSnapshot(to: member, succeeded: succeeded)
+        case .unreachable(let member):
+            machine.reportUnreachable(member)
+        case .applied(let index):
+            machine.applied(upTo: index)
+            board.update { $0.applied = index }
+        case .flushed(let index, let configuration):
+            machine.stateFlushed(upTo: index, configuration: configuration)
+        case .status(let answer):
+            answer(machine.status)
+        case .membershipChanged(let change):
+            machine.applyConfChange(change)
+        case .transferLeadership(let member):
+            machine.transferLeadership(to: member)
+        case .stop:
+            break
+        }
+    }
+
+    private func perform(_ effects: ConsensusEffects) {
+        if let leadership = effects.leadership { noteLeadership(leadership) }
+        if !effects.messages.isEmpty {
+            transport.send(effects.messages.map { ($0.to, .raft($0)) })
+        }
+        for message in effects.snapshotsToSend { applyMailbox.post(.sendSnapshot(message)) }
+        if effects.needsAppend {
+            logMailbox.post(
+                .append(
+                    LogJob.Append(
+                        hardState: effects.hardState,
+                        snapshot: effects.snapshotToInstall.map { ($0, staged) },
+                        entries: effects.entriesToAppend, mustSync: effects.mustSync,
+                        messages: effects.messagesAfterAppend,
+                        truncateUpTo: effects.truncateLogUpTo)))
+        }
+        if staged != nil {
+            // Either the log thread owns it now, or Raft had no use for it and it goes.
+            staged = nil
+        }
+        if !effects.committed.isEmpty {
+            let last = effects.committed[effects.committed.count - 1].index
+            board.update { $0.committed = last }
+            applyMailbox.post(.committed(effects.committed))
+        }
+        for reads in effects.confirmedReads {
+            let batches = reads.tokens.compactMap { batchesByToken.removeValue(forKey: $0) }
+            applyMailbox.post(.reads(after: reads.index, batches))
+        }
+        for (token, leader) in effects.redirectedReads { redirect(token, to: leader) }
+        if !effects.refusedProposals.isEmpty { refuse(effects.refusedProposals.map(\.requestID)) }
+    }
+
+    private func noteLeadership(_ leadership: Leadership) {
+        let before = board.update { status -> Leadership in
+            defer { status.note(leadership) }
+            return status.leadership
+        }
+        if leadership.leader != before.leader || leadership.term != before.term {
+            logger.info(
+                leadership.leader == .none ? "no leader" : "leader elected",
+                metadata: [
+                    "term": "\(leadership.term.rawValue)",
+                    "leader": "\(leadership.leader.hexText)",
+                ])
+        }
+        applyMailbox.post(.leadership(leadership))
+        for loop in 0..<outlet.loopCount { outlet.deliver(LoopBatch(leadership: leadership), toLoop: loop) }
+        if leadership.leader != .none {
+            // Whoever was asked before may be gone; asking twice is harmless, these are reads and renewals.
+            retriedReads += parked + askedOfLeader.keys.sorted { $0.rawValue < $1.rawValue }
+            parked.removeAll()
+            for (token, batch) in askedOfLeader { batchesByToken[token] = batch }
+            askedOfLeader.removeAll()
+        }
+    }
+
+    private func refuse(_ requests: [RequestID]) {
+        var batches = [LoopBatch](repeating: LoopBatch(), count: outlet.loopCount)
+        let revision = board.current.revision
+        for request in requests {
+            let call = CallID(request)
+            guard call.loop < batches.count else { continue }
+            batches[call.loop].answers.append(
+                LoopAnswer(call: call, body: .failed(.tooManyRequests), revision: revision))
+        }
+        outlet.flush(&batches)
+    }
+
+    // MARK: Reads that the leader answers
+
+    private func remember(_ batch: ReadBatch) -> ReadToken {
+        nextToken += 1
+        let token = ReadToken(nextToken)
+        batchesByToken[token] = batch
+        return token
+    }
+
+    private func redirect(_ token: ReadToken, to leader: MemberID) {
+        guard let batch = batchesByToken[token] else { return }
+        if case .peer(let member, let request) = batch.origin {
+            batchesByToken[token] = nil
+            transport.send([(member, .response(id: request, body: LeaderAnswer.notLeader.encoded()))])
+        } else if leader == .none || leader == id {
+            parked.append(token)
+        } else if let item = batch.items.first, let question = LeaderQuestion(item.operation) {
+            batchesByToken[token] = nil
+            askedOfLeader[token] = batch
+            transport.send([(leader, .request(id: token.rawValue, body: question.encoded()))])
+        }
+    }
+
+    private func handleLeaderAnswer(_ token: ReadToken, _ body: [UInt8]) {
+        guard let batch = askedOfLeader.removeValue(forKey: token) else { return }
+        guard let item = batch.items.first, case .loop(let loop) = batch.origin else { return }
+        switch LeaderAnswer(decoding: body) {
+        case .answer(let answer, let revision):
+            outlet.deliver(
+                LoopBatch(answers: [LoopAnswer(call: item.call, body: answer, revision: revision)]), toLoop: loop)
+        case .notLeader, nil:
+            // It lost the lead meanwhile; the next leader is asked when it is known.
+            batchesByToken[token] = batch
+            parked.append(token)
+        }
+    }
+}
