@@ -32,7 +32,7 @@ final class ClientConnection: HTTP2Connection {
         let limits = HTTP2Session.Limits(
             streamWindowBytes: options.streamWindowBytes, connectionWindowBytes: options.connectionWindowBytes,
             opensStreamWindows: false)
-        super.init(role: .client, limits: limits, eventLoop: eventLoop)
+        super.init(role: .client, limits: limits, eventLoop: eventLoop, output: OutputBuffer())
     }
 
     var acceptsCalls: Bool { session != nil && !goneAway }
@@ -139,11 +139,8 @@ final class ClientConnection: HTTP2Connection {
 
     override func settingsReceived() { ready.succeed() }
 
-    override func headerReceived(
-        _ id: Int32, name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer
-    ) -> Bool {
+    override func headerReceived(_ id: Int32, name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
         stream(id)?.response.add(name: name, value: value)
-        return true
     }
 
     override func headersEnded(_ id: Int32, endsStream: Bool) {

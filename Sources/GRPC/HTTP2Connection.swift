@@ -2,7 +2,7 @@ import NIOCore
 
 /// One stream of a connection, as far as both roles share it. Lives on its connection's event loop.
 class HTTP2Stream {
-    final let id: Int32
+    final fileprivate(set) var id: Int32
     final var outgoing = OutgoingBody()
     /// nghttp2 asked for output, there was none, and it waits to be told of more.
     final var waitsForOutput = false
@@ -10,6 +10,27 @@ class HTTP2Stream {
     fileprivate final var index = -1
 
     init(id: Int32) { self.id = id }
+
+    final func pullOutput(into room: UnsafeMutableRawBufferPointer) -> OutgoingBody.Pulled {
+        let pulled = outgoing.pull(into: room)
+        waitsForOutput = pulled == .nothing
+        return pulled
+    }
+
+    /// Makes a used object that nobody else holds into one of a new stream.
+    final func renew(id: Int32) {
+        self.id = id
+        outgoing.renew()
+        waitsForOutput = false
+    }
+}
+
+/// Where connections of one loop put what they write next; kept from one write to the next.
+final class OutputBuffer {
+    /// Room for any frame that nghttp2 makes, several times.
+    fileprivate static let capacity = 64 << 10
+    fileprivate static let largestFrameBytes = 9 + (16 << 10)
+    fileprivate var bytes = ByteBuffer()
 }
 
 /// The handler of one HTTP/2 connection, as far as both roles share it: bytes in, bytes out, streams
@@ -18,9 +39,6 @@ class HTTP2Stream {
 class HTTP2Connection: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
-
-    /// Bytes of frames written to the channel at once.
-    private static let outputChunkBytes = 256 << 10
 
     final let eventLoop: EventLoop
     /// Nil before the channel is active and after the connection's end.
@@ -35,23 +53,26 @@ class HTTP2Connection: ChannelInboundHandler {
     /// What is being fed to the session, so that message bodies can be slices of it.
     private var input = ByteBuffer()
     private var inputBase: UnsafeRawPointer?
-    private var output = ByteBuffer()
+    private let output: OutputBuffer
     /// The session is in use further up the stack: it must not be freed now.
     private var sessionDepth = 0
     private var endsWhenLeft = false
 
-    init(role: HTTP2Session.Role, limits: HTTP2Session.Limits, eventLoop: EventLoop) {
+    init(role: HTTP2Session.Role, limits: HTTP2Session.Limits, eventLoop: EventLoop, output: OutputBuffer) {
         self.role = role
         self.limits = limits
         self.eventLoop = eventLoop
+        self.output = output
     }
+
+    deinit { session?.free() }
 
     // MARK: What the session reports; overridden by the roles
 
     /// A header block begins: a new request's, or a response's or trailers. False resets the stream.
     func headersBegan(_ id: Int32, opensStream: Bool) -> Bool { true }
-    /// One field of it. False resets the stream.
-    func headerReceived(_ id: Int32, name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) -> Bool { true }
+    /// One field of it.
+    func headerReceived(_ id: Int32, name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {}
     func headersEnded(_ id: Int32, endsStream: Bool) {}
     func dataReceived(_ id: Int32, _ bytes: UnsafeRawBufferPointer) {}
     func bodyEnded(_ id: Int32) {}
@@ -161,18 +182,44 @@ class HTTP2Connection: ChannelInboundHandler {
         defer { leaveSession() }
         do throws(HTTP2Session.Failure) {
             while context.channel.isWritable {
-                output.clear()
-                while output.readableBytes < Self.outputChunkBytes, let bytes = try session.nextOutput() {
-                    output.writeBytes(bytes)
-                }
-                guard output.readableBytes > 0 else { break }
-                context.writeAndFlush(wrapOutboundOut(output), promise: nil)
+                let bytes = try nextOutput(of: session)
+                guard bytes.readableBytes > 0 else { break }
+                context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
             }
         } catch {
             context.close(promise: nil)
             return
         }
         if session.isFinished { context.close(promise: nil) }
+    }
+
+    /// As many of the session's frames as fit.
+    private func nextOutput(of session: HTTP2Session) throws(HTTP2Session.Failure) -> ByteBuffer {
+        var bytes = ByteBuffer()
+        swap(&bytes, &output.bytes)
+        bytes.clear(minimumCapacity: OutputBuffer.capacity)
+        var oversized: UnsafeRawBufferPointer?
+        var failure: HTTP2Session.Failure?
+        bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: OutputBuffer.capacity) { room in
+            var count = 0
+            do throws(HTTP2Session.Failure) {
+                while room.count - count >= OutputBuffer.largestFrameBytes, let frame = try session.nextOutput() {
+                    guard frame.count <= room.count - count else {
+                        oversized = frame
+                        break
+                    }
+                    UnsafeMutableRawBufferPointer(rebasing: room[count...]).copyMemory(from: frame)
+                    count += frame.count
+                }
+            } catch {
+                failure = error
+            }
+            return count
+        }
+        if let failure { throw failure }
+        if let oversized { bytes.writeBytes(oversized) }
+        output.bytes = bytes
+        return bytes
     }
 
     private func begin() {
@@ -187,6 +234,8 @@ class HTTP2Connection: ChannelInboundHandler {
     }
 
     private func feed(_ session: HTTP2Session) throws(HTTP2Session.Failure) {
+        // A local copy: an access to the property would stay open, and be looked at by every access within.
+        let input = input
         let result = input.withUnsafeReadableBytes { bytes -> Result<Void, HTTP2Session.Failure> in
             inputBase = bytes.baseAddress
             return Result { () throws(HTTP2Session.Failure) in try session.receive(bytes) }
@@ -207,6 +256,7 @@ class HTTP2Connection: ChannelInboundHandler {
             endsWhenLeft = true
             return
         }
+        session?.free()
         session = nil
         let open = streams
         streams = []

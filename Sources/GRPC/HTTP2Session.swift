@@ -27,13 +27,11 @@ final class HTTP2Session {
     enum Failure: Error { case outOfMemory, library(Int32) }
 
     private let pointer: OpaquePointer
-    private let responseHead: HeaderList
-    private let okTrailers: HeaderList
+    private let constants: Unmanaged<ConstantHeaders>
+    private let responseHead: (fields: UnsafeMutablePointer<nghttp2_nv>, count: Int)
+    private let okTrailers: (fields: UnsafeMutablePointer<nghttp2_nv>, count: Int)
 
     init(role: Role, limits: Limits, connection: HTTP2Connection) throws {
-        responseHead = HeaderList([(":status", "200"), ("content-type", "application/grpc")], outlivesSession: true)
-        okTrailers = HeaderList([("grpc-status", "0")], outlivesSession: true)
-
         var callbacks: OpaquePointer?
         guard nghttp2_session_callbacks_new(&callbacks) == 0, let callbacks else { throw Failure.outOfMemory }
         defer { nghttp2_session_callbacks_del(callbacks) }
@@ -61,11 +59,24 @@ final class HTTP2Session {
             case .client: nghttp2_session_client_new2(&session, callbacks, userData, option)
             }
         guard made == 0, let session else { throw Failure.library(made) }
+        let constants = ConstantHeaders()
+        self.constants = .passRetained(constants)
+        responseHead = (constants.responseHead.fields, constants.responseHead.count)
+        okTrailers = (constants.okTrailers.fields, constants.okTrailers.count)
         pointer = session
-        try submitSettings(role: role, limits: limits)
+        do {
+            try submitSettings(role: role, limits: limits)
+        } catch {
+            free()
+            throw error
+        }
     }
 
-    deinit { nghttp2_session_del(pointer) }
+    /// Frees the session. It must not be used afterwards.
+    func free() {
+        nghttp2_session_del(pointer)
+        constants.release()
+    }
 
     private func submitSettings(role: Role, limits: Limits) throws {
         var settings = [
@@ -199,19 +210,21 @@ final class HTTP2Session {
             guard let destination, let flags, let owner = source?.pointee.ptr else {
                 return Int(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue)
             }
-            let stream = Unmanaged<HTTP2Stream>.fromOpaque(owner).takeUnretainedValue()
-            switch stream.outgoing.pull(into: UnsafeMutableRawBufferPointer(start: destination, count: capacity)) {
+            let room = UnsafeMutableRawBufferPointer(start: destination, count: capacity)
+            switch Unmanaged<HTTP2Stream>.fromOpaque(owner)._withUnsafeGuaranteedRef({ $0.pullOutput(into: room) }) {
             case .bytes(let count):
                 return count
             case .nothing:
-                stream.waitsForOutput = true
                 return Int(NGHTTP2_ERR_DEFERRED.rawValue)
             case .lastBytes(let count, .halfClose):
                 flags.pointee = NGHTTP2_DATA_FLAG_EOF.rawValue
                 return count
             case .lastBytes(let count, .trailers(let status)):
                 flags.pointee = NGHTTP2_DATA_FLAG_EOF.rawValue | NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
-                connection(userData)?.session?.submitTrailers(id, status)
+                _ = report(to: userData) { connection in
+                    connection.session?.submitTrailers(id, status)
+                    return 0
+                }
                 return count
             }
         }
@@ -229,68 +242,95 @@ final class HTTP2Session {
 
     private static func install(in callbacks: OpaquePointer) {
         nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks) { _, frame, userData in
-            guard let frame, let connection = connection(userData) else { return callbackFailure }
-            let opensStream = frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST
-            return connection.headersBegan(frame.pointee.hd.stream_id, opensStream: opensStream) ? 0 : streamFailure
+            report(to: userData) { connection in
+                guard let frame else { return callbackFailure }
+                let opensStream = frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST
+                let accepted = connection.headersBegan(frame.pointee.hd.stream_id, opensStream: opensStream)
+                return accepted ? 0 : streamFailure
+            }
         }
         nghttp2_session_callbacks_set_on_header_callback(callbacks) {
             _, frame, name, nameCount, value, valueCount, _, userData in
-            guard let frame, let connection = connection(userData) else { return callbackFailure }
-            let accepted = connection.headerReceived(
-                frame.pointee.hd.stream_id,
-                name: UnsafeRawBufferPointer(start: name, count: nameCount),
-                value: UnsafeRawBufferPointer(start: value, count: valueCount))
-            return accepted ? 0 : streamFailure
+            report(to: userData) { connection in
+                guard let frame else { return callbackFailure }
+                connection.headerReceived(
+                    frame.pointee.hd.stream_id,
+                    name: UnsafeRawBufferPointer(start: name, count: nameCount),
+                    value: UnsafeRawBufferPointer(start: value, count: valueCount))
+                return 0
+            }
         }
         nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks) { _, frame, userData in
-            guard let frame, let connection = connection(userData) else { return callbackFailure }
-            let head = frame.pointee.hd
-            let endsStream = head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
-            switch UInt32(head.type) {
-            case NGHTTP2_DATA.rawValue:
-                if endsStream { connection.bodyEnded(head.stream_id) }
-            case NGHTTP2_HEADERS.rawValue:
-                connection.headersEnded(head.stream_id, endsStream: endsStream)
-            case NGHTTP2_SETTINGS.rawValue:
-                if head.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { connection.settingsReceived() }
-            case NGHTTP2_GOAWAY.rawValue:
-                connection.goAwayReceived(code: frame.pointee.goaway.error_code)
-            case NGHTTP2_PING.rawValue:
-                if head.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0 { connection.pingAnswered() }
-            default: break
+            report(to: userData) { connection in
+                guard let frame else { return callbackFailure }
+                frameReceived(frame, connection)
+                return 0
             }
-            return 0
         }
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks) { _, _, id, data, count, userData in
-            guard let connection = connection(userData) else { return callbackFailure }
-            connection.dataReceived(id, UnsafeRawBufferPointer(start: data, count: count))
-            return 0
+            report(to: userData) { connection in
+                connection.dataReceived(id, UnsafeRawBufferPointer(start: data, count: count))
+                return 0
+            }
         }
         nghttp2_session_callbacks_set_on_stream_close_callback(callbacks) { _, id, code, userData in
-            guard let connection = connection(userData) else { return callbackFailure }
-            connection.streamClosed(id, code: code)
-            return 0
+            report(to: userData) { connection in
+                connection.streamClosed(id, code: code)
+                return 0
+            }
         }
         nghttp2_session_callbacks_set_on_frame_send_callback(callbacks) { _, frame, userData in
-            guard let frame, let connection = connection(userData) else { return callbackFailure }
-            let head = frame.pointee.hd
-            if head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
-                && UInt32(head.type) == NGHTTP2_HEADERS.rawValue
-            {
-                connection.trailersSent(head.stream_id)
+            report(to: userData) { connection in
+                guard let frame else { return callbackFailure }
+                let head = frame.pointee.hd
+                if head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
+                    && UInt32(head.type) == NGHTTP2_HEADERS.rawValue
+                {
+                    connection.trailersSent(head.stream_id)
+                }
+                return 0
             }
-            return 0
         }
     }
+}
 
+private func frameReceived(_ frame: UnsafePointer<nghttp2_frame>, _ connection: HTTP2Connection) {
+    let head = frame.pointee.hd
+    let endsStream = head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
+    let isAcknowledgement = head.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0
+    switch UInt32(head.type) {
+    case NGHTTP2_DATA.rawValue:
+        if endsStream { connection.bodyEnded(head.stream_id) }
+    case NGHTTP2_HEADERS.rawValue:
+        connection.headersEnded(head.stream_id, endsStream: endsStream)
+    case NGHTTP2_SETTINGS.rawValue:
+        if !isAcknowledgement { connection.settingsReceived() }
+    case NGHTTP2_GOAWAY.rawValue:
+        connection.goAwayReceived(code: frame.pointee.goaway.error_code)
+    case NGHTTP2_PING.rawValue:
+        if isAcknowledgement { connection.pingAnswered() }
+    default: break
+    }
 }
 
 /// A callback's answers that end the session and the stream.
 private let callbackFailure = NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
 private let streamFailure = NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
 
-private func connection(_ userData: UnsafeMutableRawPointer?) -> HTTP2Connection? {
-    userData.map { Unmanaged<HTTP2Connection>.fromOpaque($0).takeUnretainedValue() }
+/// The connection lives as long as its session and is not retained for each report.
+@inline(__always)
+private func report(
+    to userData: UnsafeMutableRawPointer?, _ body: (HTTP2Connection) -> CInt
+) -> CInt {
+    guard let userData else { return callbackFailure }
+    return Unmanaged<HTTP2Connection>.fromOpaque(userData)._withUnsafeGuaranteedRef(body)
+}
+
+/// The fields that nearly every answer has, prepared once and not copied by nghttp2.
+private final class ConstantHeaders {
+    let responseHead = HeaderList(
+        [(":status", "200"), ("content-type", "application/grpc")], outlivesSession: true)
+    let okTrailers = HeaderList([("grpc-status", "0")], outlivesSession: true)
 }
 
 /// Header fields in nghttp2's form, with the memory they point to.

@@ -28,6 +28,9 @@ struct MessageReader {
     /// Bytes kept of an unfinished message.
     var bufferedBytes: Int { partial?.readableBytes ?? 0 }
 
+    /// Lets go of an unfinished message.
+    mutating func discard() { partial = nil }
+
     /// Takes the next message off `chunk`. Call until it answers `.needsMore` or `.failure`.
     mutating func next(from chunk: inout ByteBuffer) -> Element {
         if partial != nil { return nextContinuingPartial(from: &chunk) }

@@ -56,6 +56,12 @@ struct OutgoingBody {
     /// Drops everything unsent and releases the memory.
     mutating func discard() { buffer = ByteBuffer() }
 
+    /// Begins anew for another stream; the memory stays if it is little.
+    mutating func renew() {
+        end = nil
+        if buffer.capacity <= 4096 { buffer.clear() } else { discard() }
+    }
+
     private mutating func reclaim() {
         if buffer.readableBytes == 0 {
             buffer.clear()

@@ -38,10 +38,10 @@ public struct RPCCall: Hashable, Sendable {
     }
 
     /// The request's metadata of this lower-case name: its first value. Pseudo-header fields,
-    /// `te`, `content-type`, `user-agent` and gRPC's own fields are not metadata.
+    /// `te`, `content-type`, `content-length`, `user-agent` and gRPC's own fields are not metadata.
     public func header(_ name: String) -> String? {
         stream.connection.eventLoop.preconditionInEventLoop()
-        return stream.head.metadata.first(name)
+        return stream.metadata.first(name)
     }
 
     /// Bytes sent by the service that the connection has not taken yet: a slow client's backlog.

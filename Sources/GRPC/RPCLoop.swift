@@ -14,6 +14,7 @@ final class RPCLoop {
     let options: RPCServerOptions
     let methods: MethodTable
     let service: any RPCLoopService
+    let output = OutputBuffer()
 
     private var events: [RPCEvent] = []
     private var spareEvents: [RPCEvent] = []

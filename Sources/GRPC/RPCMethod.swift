@@ -1,3 +1,5 @@
+import Glibc
+
 /// One method of a service, as the server is told about it.
 public struct RPCMethod: Sendable, Hashable {
     /// The request's path, `/package.Service/Method`.
@@ -34,10 +36,8 @@ struct MethodTable {
 
     func index(ofPath path: UnsafeRawBufferPointer) -> Int? {
         guard path.count < indicesByLength.count else { return nil }
-        for index in indicesByLength[path.count] where paths[index].withUnsafeBytes({ $0.elementsEqual(path) }) {
-            return index
-        }
-        return nil
+        guard let bytes = path.baseAddress else { return nil }
+        return indicesByLength[path.count].first { memcmp(paths[$0], bytes, path.count) == 0 }
     }
 
     /// Why there is no such method, in grpc-go's words.

@@ -13,13 +13,25 @@ struct RequestBody {
         case needsMore
     }
 
-    private let clientStreaming: Bool
+    private var clientStreaming: Bool
     private var reader: MessageReader
     private var held: ByteBuffer?
 
     init(clientStreaming: Bool, maxMessageBytes: Int) {
         self.clientStreaming = clientStreaming
         reader = MessageReader(maxMessageBytes: maxMessageBytes)
+    }
+
+    /// Begins anew for another call.
+    mutating func renew(clientStreaming: Bool) {
+        self.clientStreaming = clientStreaming
+        discard()
+    }
+
+    /// Lets go of what it holds.
+    mutating func discard() {
+        reader.discard()
+        held = nil
     }
 
     /// Bytes kept of a message that is not whole yet.

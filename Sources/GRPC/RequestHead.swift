@@ -1,17 +1,19 @@
+import Glibc
 import NIOCore
 
-/// A request's header fields, taken in one by one, and what they amount to.
-struct RequestHead {
+/// A request's header fields, taken in one by one, and what they amount to. A connection has one for all
+/// its requests, since header blocks never interleave (RFC 9113, 4.3).
+final class RequestHead {
     enum Verdict: Equatable {
         case call(method: Int, timeout: TimeAmount?)
         /// The call is refused with this HTTP status and these trailers.
         case refused(httpStatus: Int, GRPCStatus)
     }
 
-    /// The fields that are the application's.
-    private(set) var metadata = Metadata()
-
+    private let methods: MethodTable
     private let maxListBytes: Int
+    /// The fields that are the application's.
+    private var metadata = Metadata()
     private var listBytes = 0
     private var method: Int?
     private var refusal: GRPCStatus?
@@ -21,9 +23,29 @@ struct RequestHead {
 
     private enum ContentType: Equatable { case missing, grpc, other(String) }
 
-    init(maxListBytes: Int) { self.maxListBytes = maxListBytes }
+    init(methods: MethodTable, maxListBytes: Int) {
+        self.methods = methods
+        self.maxListBytes = maxListBytes
+    }
 
-    mutating func add(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, methods: MethodTable) {
+    /// Forgets the request before.
+    func begin() {
+        metadata = Metadata()
+        listBytes = 0
+        method = nil
+        refusal = nil
+        isPost = false
+        contentType = .missing
+        timeout = nil
+    }
+
+    /// The metadata of the request, which is then over for this object.
+    func takeMetadata() -> Metadata {
+        defer { metadata = Metadata() }
+        return metadata
+    }
+
+    func add(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
         listBytes += name.count + value.count + 32
         guard listBytes <= maxListBytes else { return }
         guard let first = name.first else { return }
@@ -38,7 +60,8 @@ struct RequestHead {
         case (UInt8(ascii: "c"), 12) where name.equals("content-type"):
             contentType = Self.isGRPC(value) ? .grpc : .other(String(decoding: value, as: UTF8.self))
         case (UInt8(ascii: "t"), 2) where name.equals("te"),
-            (UInt8(ascii: "u"), 10) where name.equals("user-agent"):
+            (UInt8(ascii: "u"), 10) where name.equals("user-agent"),
+            (UInt8(ascii: "c"), 14) where name.equals("content-length"):
             break
         case (UInt8(ascii: "g"), 12) where name.equals("grpc-timeout"):
             timeout = RPCTimeout.decode(value)
@@ -75,9 +98,9 @@ struct RequestHead {
         return .call(method: method, timeout: timeout)
     }
 
-    private mutating func refuse(_ code: GRPCStatus.Code, _ message: String) { refuse(GRPCStatus(code, message)) }
+    private func refuse(_ code: GRPCStatus.Code, _ message: String) { refuse(GRPCStatus(code, message)) }
 
-    private mutating func refuse(_ status: GRPCStatus) {
+    private func refuse(_ status: GRPCStatus) {
         // The first complaint stands.
         if refusal == nil { refusal = status }
     }
@@ -133,7 +156,7 @@ struct Metadata {
 
 extension UnsafeRawBufferPointer {
     func equals(_ text: StaticString) -> Bool {
-        guard count == text.utf8CodeUnitCount else { return false }
-        return elementsEqual(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+        guard count == text.utf8CodeUnitCount, let baseAddress else { return false }
+        return memcmp(baseAddress, text.utf8Start, count) == 0
     }
 }

@@ -2,13 +2,16 @@ import NIOCore
 
 /// One call on the server's side. Its state belongs to its connection and its event loop.
 ///
+/// Its object is used again for another call once nobody holds it, so that a held `RPCCall` never comes to
+/// mean another call.
+///
 /// `@unchecked Sendable` because other threads may hold and compare it (in an `RPCCall`) but read only
-/// the immutable `id` and `connection`; everything else is reached through members of `RPCCall` that
-/// first check to be on the connection's event loop, and through the connection itself, which runs there.
+/// the immutable `connection`; everything else is reached through members of `RPCCall` that first
+/// check to be on the connection's event loop, and through the connection itself, which runs there.
 final class ServerStream: HTTP2Stream, @unchecked Sendable {
     let connection: ServerConnection
-    var head: RequestHead
-    var body: RequestBody?
+    var metadata = Metadata()
+    var body: RequestBody
     var method = -1
     /// The service has had an event of the call, so that it must hear of its end.
     var isAnnounced = false
@@ -22,10 +25,21 @@ final class ServerStream: HTTP2Stream, @unchecked Sendable {
     var deadlineIndex = -1
     var drainAction: (() -> Void)?
 
-    init(id: Int32, connection: ServerConnection, head: RequestHead) {
+    init(id: Int32, connection: ServerConnection, maxMessageBytes: Int) {
         self.connection = connection
-        self.head = head
+        body = RequestBody(clientStreaming: false, maxMessageBytes: maxMessageBytes)
         super.init(id: id)
+    }
+
+    /// Makes it the object of a new call. The call before is closed and nobody holds its handle.
+    func reuse(id: Int32) {
+        renew(id: id)
+        metadata = Metadata()
+        method = -1
+        isAnnounced = false
+        isAnswered = false
+        headIsSent = false
+        requestHasEnded = false
     }
 
     var isOpen: Bool { !isAnswered }
@@ -39,8 +53,14 @@ final class ServerStream: HTTP2Stream, @unchecked Sendable {
 final class ServerConnection: HTTP2Connection, @unchecked Sendable {
     let peer: Peer
     private let loop: RPCLoop
-    /// Whose request header block is being received; header blocks never interleave (RFC 9113, 4.3).
+    private let head: RequestHead
+    /// Whose request header block is being received.
     private var heading: ServerStream?
+    /// Objects of closed streams, for the next ones.
+    private var spares: [ServerStream] = []
+    private static let maxSpares = 64
+    /// Answers that were complete before their request, so that the client is to be stopped.
+    private var earlyAnswers = 0
     private var resets: EventRate
     /// Bytes of unfinished messages, over all streams.
     private var partialBytes = 0
@@ -56,7 +76,9 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
         self.peer = peer
         self.loop = loop
         resets = EventRate(perSecond: loop.options.maxResetsPerSecond)
-        super.init(role: .server, limits: loop.options.sessionLimits, eventLoop: loop.eventLoop)
+        head = RequestHead(methods: loop.methods, maxListBytes: loop.options.maxHeaderListBytes)
+        super.init(
+            role: .server, limits: loop.options.sessionLimits, eventLoop: loop.eventLoop, output: loop.output)
     }
 
     // MARK: Requests
@@ -67,19 +89,25 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
             heading = nil
             return true
         }
-        let head = RequestHead(maxListBytes: loop.options.maxHeaderListBytes)
-        let stream = ServerStream(id: id, connection: self, head: head)
+        let stream = newStream(id)
+        head.begin()
         remember(stream)
         session?.attach(stream)
         heading = stream
         return true
     }
 
-    override func headerReceived(
-        _ id: Int32, name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer
-    ) -> Bool {
-        heading?.head.add(name: name, value: value, methods: loop.methods)
-        return true
+    private func newStream(_ id: Int32) -> ServerStream {
+        guard let stream = spares.popLast() else {
+            return ServerStream(id: id, connection: self, maxMessageBytes: loop.options.maxReceiveBytes)
+        }
+        stream.reuse(id: id)
+        return stream
+    }
+
+    override func headerReceived(_ id: Int32, name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
+        // Of trailers nothing is taken either: there is no `heading`, and the next request begins anew.
+        head.add(name: name, value: value)
     }
 
     override func headersEnded(_ id: Int32, endsStream: Bool) {
@@ -91,14 +119,13 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
     }
 
     private func open(_ stream: ServerStream) {
-        switch stream.head.verdict() {
+        switch head.verdict() {
         case .refused(let httpStatus, let status):
             refuse(stream, httpStatus: httpStatus, status)
         case .call(let method, let timeout):
             stream.method = method
-            stream.body = RequestBody(
-                clientStreaming: loop.methods.methods[method].clientStreaming,
-                maxMessageBytes: loop.options.maxReceiveBytes)
+            stream.metadata = head.takeMetadata()
+            stream.body.renew(clientStreaming: loop.methods.methods[method].clientStreaming)
             if let timeout { loop.setDeadline(of: stream, in: timeout) }
         }
     }
@@ -106,7 +133,11 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
     override func dataReceived(_ id: Int32, _ bytes: UnsafeRawBufferPointer) {
         guard let stream = stream(id), !stream.isAnswered else { return }
         var chunk = buffer(of: bytes)
-        while let step = stream.body?.next(from: &chunk), step != .needsMore { take(step, of: stream) }
+        reading: while !stream.isAnswered {
+            let step = stream.body.next(from: &chunk)
+            if case .needsMore = step { break reading }
+            take(step, of: stream)
+        }
         countPartialBytes(of: stream)
         if partialBytes > loop.options.maxPartialBytes && stream.partialBytes > 0 {
             fail(stream, GRPCStatus(.resourceExhausted, "too many unfinished messages on the connection"))
@@ -114,7 +145,7 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
     }
 
     private func countPartialBytes(of stream: ServerStream) {
-        let bytes = stream.body?.bufferedBytes ?? 0
+        let bytes = stream.body.bufferedBytes
         partialBytes += bytes - stream.partialBytes
         stream.partialBytes = bytes
     }
@@ -122,8 +153,7 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
     override func bodyEnded(_ id: Int32) {
         guard let stream = stream(id) else { return }
         stream.requestHasEnded = true
-        guard !stream.isAnswered, let step = stream.body?.end() else { return }
-        take(step, of: stream)
+        if stream.isAnswered { earlyAnswers -= 1 } else { take(stream.body.end(), of: stream) }
     }
 
     private func take(_ step: RequestBody.Step, of stream: ServerStream) {
@@ -145,7 +175,11 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
     func send(on stream: ServerStream, ending: GRPCStatus?, _ write: (inout ByteBuffer) -> Void) {
         eventLoop.preconditionInEventLoop()
         guard !stream.isAnswered else { return }
-        stream.outgoing.append(write)
+        // Taken out while foreign code writes: it may call us.
+        var outgoing = OutgoingBody()
+        swap(&outgoing, &stream.outgoing)
+        outgoing.append(write)
+        swap(&outgoing, &stream.outgoing)
         if let ending { end(stream, ending) }
         pushOutput(of: stream)
     }
@@ -197,9 +231,10 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
     private func settle(_ stream: ServerStream) {
         stream.isAnswered = true
         stream.drainAction = nil
-        stream.body = nil
+        stream.body.discard()
         countPartialBytes(of: stream)
         loop.clearDeadline(of: stream)
+        if !stream.requestHasEnded { earlyAnswers += 1 }
     }
 
     private func pushOutput(of stream: ServerStream) {
@@ -238,15 +273,19 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
     // MARK: Ends
 
     override func trailersSent(_ id: Int32) {
+        guard earlyAnswers > 0, let stream = stream(id), !stream.requestHasEnded else { return }
         // The answer is out before the request was whole: stop the client from sending the rest.
-        if let stream = stream(id), !stream.requestHasEnded { session?.reset(id, code: HTTP2Session.noError) }
+        session?.reset(id, code: HTTP2Session.noError)
     }
 
     override func streamClosed(_ id: Int32, code: UInt32) {
-        guard let stream = stream(id) else { return }
+        guard var stream = stream(id) else { return }
         if heading === stream { heading = nil }
         close(stream)
+        if !stream.requestHasEnded { earlyAnswers -= 1 }
         forget(stream)
+        // Only if no handle on the call is left.
+        if spares.count < Self.maxSpares && isKnownUniquelyReferenced(&stream) { spares.append(stream) }
         if code != HTTP2Session.noError, resets.exceeds(at: .now()) {
             session?.terminate(code: HTTP2Session.enhanceYourCalm)
         }
@@ -254,6 +293,7 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
 
     override func connectionEnded(_ open: [HTTP2Stream]) {
         heading = nil
+        spares = []
         for case let stream as ServerStream in open { close(stream) }
         loop.remove(self)
     }
@@ -263,7 +303,7 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
             settle(stream)
             if stream.isAnnounced { loop.enqueue(.cancelled(RPCCall(stream, method: stream.method))) }
         }
-        stream.outgoing.discard()
+        if !stream.outgoing.isEmpty { stream.outgoing.discard() }
     }
 
     override func pingAnswered() {

@@ -67,10 +67,10 @@ import Testing
 
     private func verdict(_ fields: [(String, String)], maxListBytes: Int = 10_000) -> RequestHead.Verdict {
         let methods = MethodTable([RPCMethod(path: "/a.B/C"), RPCMethod(path: "/a.B/D")])
-        var head = RequestHead(maxListBytes: maxListBytes)
+        let head = RequestHead(methods: methods, maxListBytes: maxListBytes)
         for (name, value) in fields {
             Array(name.utf8).withUnsafeBytes { name in
-                Array(value.utf8).withUnsafeBytes { head.add(name: name, value: $0, methods: methods) }
+                Array(value.utf8).withUnsafeBytes { head.add(name: name, value: $0) }
             }
         }
         return head.verdict()
