@@ -6,7 +6,12 @@ public enum CRC32C {
     public static func checksum(_ bytes: UnsafeRawBufferPointer, continuing previous: UInt32 = 0) -> UInt32 {
         guard let base = bytes.baseAddress else { return previous }
         if accelerated { return ~gulp_crc32c_extend(~previous, base, bytes.count) }
-        return table.withUnsafeBufferPointer { table in
+        return tabledChecksum(bytes, continuing: previous)
+    }
+
+    /// The same without the processor's help.
+    package static func tabledChecksum(_ bytes: UnsafeRawBufferPointer, continuing previous: UInt32 = 0) -> UInt32 {
+        table.withUnsafeBufferPointer { table in
             var crc = ~previous
             for byte in bytes { crc = table[Int(UInt8(truncatingIfNeeded: crc) ^ byte)] ^ (crc >> 8) }
             return ~crc

@@ -110,4 +110,51 @@ import Testing
         recovered = try self.recovered()
         #expect(recovered.entries == entries(101...103, term: 5))
     }
+
+    @Test(arguments: 1...5 as ClosedRange<UInt64>)
+    func anyCourseOfAppendsOverwritesTrimsAndRestartsComesBackAsItWas(seed: UInt64) throws {
+        var random = SplitMix(state: seed)
+        let path = directory.file("any")
+        var base: (index: LogIndex, term: Term) = (.zero, .zero)
+        var held: [Entry] = []
+        var term: UInt64 = 1
+        for _ in 0..<9 {
+            // Not synced: the process stays, so nothing is lost.
+            let (log, recovered) = try RaftLog.open(directory: path, durability: .unsynced)
+            #expect(recovered.base == base)
+            #expect(recovered.entries == held)
+            for _ in 0..<Int.random(in: 1...15, using: &random) {
+                let last = base.index.rawValue + UInt64(held.count)
+                switch Int.random(in: 0..<20, using: &random) {
+                case 0..<11:
+                    let count = UInt64.random(in: 1...9, using: &random)
+                    held += try append(last + 1...last + count, term: term, to: log)
+                case 11..<16 where !held.isEmpty:
+                    term += 1
+                    let first = UInt64.random(in: base.index.rawValue + 1...last, using: &random)
+                    held.removeLast(Int(last - first) + 1)
+                    held += try append(
+                        first...first + UInt64.random(in: 0...12, using: &random), term: term, to: log)
+                case 16..<19 where !held.isEmpty:
+                    let index = UInt64.random(in: base.index.rawValue + 1...last, using: &random)
+                    try log.truncatePrefix(upTo: LogIndex(index))
+                    let trimmed = Int(index - base.index.rawValue)
+                    base = (LogIndex(index), held[trimmed - 1].term)
+                    held.removeFirst(trimmed)
+                case 19:
+                    base = (LogIndex(last + 10), Term(term))
+                    held = []
+                    try log.reset(toSnapshot: base.index, term: base.term)
+                default:
+                    break
+                }
+            }
+        }
+    }
+
+    func append(_ range: ClosedRange<UInt64>, term: UInt64, to log: RaftLog) throws -> [Entry] {
+        let appended = entries(range, term: term)
+        try log.append(hardState: nil, entries: appended)
+        return appended
+    }
 }

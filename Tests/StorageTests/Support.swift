@@ -48,3 +48,15 @@ func entries(_ range: ClosedRange<UInt64>, term: UInt64, size: Int = 20) -> [Ent
 }
 
 func bytes(_ text: String) -> [UInt8] { [UInt8](text.utf8) }
+
+/// A small generator of random numbers, the same for the same seed. (Steele, Lea, Flood: SplitMix, 2014.)
+struct SplitMix: RandomNumberGenerator {
+    var state: UInt64
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var mixed = state
+        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
+        return mixed ^ (mixed >> 31)
+    }
+}
