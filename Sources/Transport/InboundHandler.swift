@@ -109,6 +109,7 @@ final class InboundHandler: ChannelDuplexHandler {
         case .success(.stream):
             phase = .stream(from: hello.from)
             transport.registry.replaceStream(of: hello.from, with: context.channel)?.close(promise: nil)
+            transport.peer(hello.from)?.dialNow()
         case .success(.snapshot):
             phase = .snapshotExpected(from: hello.from)
         case .success(.query):

@@ -143,10 +143,19 @@ final class OutboundPeer: Sendable {
             self.link.value.attempts = 0
             if let handler = self.link.value.handler {
                 handler.close()
-            } else if let retry = self.link.value.retry {
-                retry.cancel()
-                self.dial()
+            } else {
+                self.dialNow()
             }
+        }
+    }
+
+    /// The peer has just dialled this member, so it lives: a wait for the next attempt is over.
+    func dialNow() {
+        loop.execute {
+            guard let retry = self.link.value.retry else { return }
+            retry.cancel()
+            self.link.value.attempts = 0
+            self.dial()
         }
     }
 

@@ -70,17 +70,19 @@ import Testing
     }
 
     @Test func aHeartbeatOvertakesAppendsThatWait() async throws {
-        var options = PeerTransport.Options()
-        options.writeSliceBytes = 64 << 10
-        let (a, b) = (try await TestMember(1, options: options), try await TestMember(2))
-        try await withMembers(a, b) {
-            a.transport.setPeers([b.id: [b.address]])
-            try await eventually("the connection") { !a.recorder.connected.isEmpty }
-            a.transport.send((0..<200).map { (b.id, append($0, bytes: 100_000)) } + [(b.id, heartbeat(7))])
-            try await eventually("all messages") { b.recorder.messages.count == 201 }
-            let place = b.recorder.messages.firstIndex(of: heartbeat(7)) ?? 201
-            #expect(place < 150)
-            #expect(b.recorder.raftMessages.filter { $0.kind == .append }.map(\.index.rawValue) == Array(0..<200))
+        let a = try await TestMember(1)
+        try await withMembers(a) {
+            // A peer that is not dialled: what is queued for it stays until it is taken.
+            let peer = OutboundPeer(MemberID(2), addresses: [], loop: TestMember.group.next(), transport: a.transport)
+            let appends = (0..<5).map { append($0, bytes: 100_000) }
+            for message in appends { peer.enqueue(message) }
+            peer.enqueue(heartbeat(7))
+            #expect(peer.take(upTo: 150_000) == [heartbeat(7)] + appends[0..<2])
+            peer.enqueue(heartbeat(8))
+            #expect(peer.take(upTo: 1) == [heartbeat(8)])
+            #expect(peer.take(upTo: 1) == [appends[2]])
+            #expect(peer.take(upTo: .max) == Array(appends[3...]))
+            #expect(peer.take(upTo: .max).isEmpty)
         }
     }
 
@@ -116,6 +118,21 @@ import Testing
             a.send(heartbeat(2), to: again)
             try await eventually("the heartbeat") { again.recorder.messages == [heartbeat(2)] }
             #expect(a.log.all.filter { $0.contains("cannot reach peer") }.count == 1)
+        }
+    }
+
+    @Test func aPeerThatDialsIsDialledBackAtOnce() async throws {
+        var patient = PeerTransport.Options()
+        patient.backoff = .seconds(60)...(.seconds(120))
+        let a = try await TestMember(1, options: patient)
+        let before = try await TestMember(2)
+        await before.transport.shutdown()
+        a.transport.setPeers([before.id: [before.address]])
+        try await eventually("the failed attempt") { a.recorder.unreachable == 1 }
+        let b = try await TestMember(2, port: before.port)
+        try await withMembers(a, b) {
+            b.transport.setPeers([a.id: [a.address]])
+            try await eventually("the connection back") { a.recorder.connected == [b.id] }
         }
     }
 

@@ -49,8 +49,6 @@ final class Recorder: PeerTransportDelegate {
         var takesSnapshots = true
     }
     let notes = NIOLockedValueBox(Notes())
-    /// Makes every read of messages take time.
-    let gate = NIOLockedValueBox(false)
     let makeSink: @Sendable () -> RecordingSink
 
     init(makeSink: @escaping @Sendable () -> RecordingSink = { RecordingSink() }) { self.makeSink = makeSink }
