@@ -58,7 +58,13 @@ struct TestMember {
         if !ready.committed.isEmpty {
             toApply.append((ready.committed, ready.commitMustBeDurableBeforeApply ? writesTaken : 0))
         }
-        return ready.messages
+        // The snapshot that is sent is the state of now, as the transport would take it.
+        return ready.messages.map { message in
+            guard message.kind == .snapshot, let last = disk.applied.last else { return message }
+            var message = message
+            message.snapshot = SnapshotMetadata(index: last.index, term: last.term, configuration: disk.configuration)
+            return message
+        }
     }
 
     /// Makes the oldest Ready durable; returns the messages that waited for it. `snapshotState` is the
@@ -154,25 +160,28 @@ struct TestCluster {
     }
 
     /// Lets everything that is under way finish. Messages from and to isolated members are lost.
-    mutating func settle() throws {
-        var isBusy = true
-        while isBusy {
-            isBusy = false
-            for index in members.indices where !members[index].isDown {
-                if members[index].node.hasReady {
-                    network += members[index].takeReady()
-                    isBusy = true
-                }
-                while !members[index].writes.isEmpty { network += finishWrite(index) }
-                while try !members[index].applyBatch().isEmpty { isBusy = true }
-            }
-            let arriving = network
-            network = []
-            for message in arriving where carries(message) {
+    mutating func settle() throws { while try exchange() {} }
+
+    /// Every member does what it has to do and then receives what has been sent.
+    /// - Returns: whether there was anything to do.
+    @discardableResult
+    mutating func exchange() throws -> Bool {
+        var isBusy = false
+        for index in members.indices where !members[index].isDown {
+            if members[index].node.hasReady {
+                network += members[index].takeReady()
                 isBusy = true
-                try? members[Int(message.to.rawValue) - 1].node.step(message)
             }
+            while !members[index].writes.isEmpty { network += finishWrite(index) }
+            while try !members[index].applyBatch().isEmpty { isBusy = true }
         }
+        let arriving = network
+        network = []
+        for message in arriving where carries(message) {
+            isBusy = true
+            try? members[Int(message.to.rawValue) - 1].node.step(message)
+        }
+        return isBusy
     }
 
     func carries(_ message: Message) -> Bool {
