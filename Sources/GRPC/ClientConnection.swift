@@ -19,13 +19,17 @@ final class ClientStream: HTTP2Stream {
 final class ClientConnection: HTTP2Connection {
     private let options: RPCClientOptions
     private let target: String
-    private let ready: EventLoopPromise<Void>
+    private let ready: EventLoopPromise<NIOLoopBound<ClientConnection>>
     private var calls: [ObjectIdentifier: ClientStream] = [:]
     private var goneAway = false
-    private var hasEnded = false
     private var drainIsScheduled = false
+    private var isReady = false
+    private var awaitsPing = false
 
-    init(eventLoop: any EventLoop, options: RPCClientOptions, target: String, ready: EventLoopPromise<Void>) {
+    init(
+        eventLoop: any EventLoop, options: RPCClientOptions, target: String,
+        ready: EventLoopPromise<NIOLoopBound<ClientConnection>>
+    ) {
         self.options = options
         self.target = target
         self.ready = ready
@@ -34,6 +38,26 @@ final class ClientConnection: HTTP2Connection {
             opensStreamWindows: false)
         super.init(role: .client, limits: limits, eventLoop: eventLoop, output: OutputBuffer())
     }
+
+    /// Asks a silent server whether it lives, and ends the connection when it does not answer, so that a
+    /// call on a dead host fails instead of hanging.
+    private func checkLiveness() {
+        guard session != nil, let interval = options.keepaliveInterval else { return }
+        let silence = NIODeadline.now() - lastReadAt
+        if awaitsPing && silence >= options.keepaliveTimeout {
+            context?.close(promise: nil)
+            return
+        }
+        if silence >= interval && !awaitsPing {
+            awaitsPing = true
+            session?.submitPing()
+            needsDrain()
+        }
+        let pause = awaitsPing ? options.keepaliveTimeout : max(interval - silence, .milliseconds(1))
+        eventLoop.assumeIsolated().scheduleTask(in: pause) { [weak self] in self?.checkLiveness() }
+    }
+
+    override func pingAnswered() { awaitsPing = false }
 
     var acceptsCalls: Bool { session != nil && !goneAway }
 
@@ -45,7 +69,7 @@ final class ClientConnection: HTTP2Connection {
             return
         }
         var headers: [(String, String)] = [
-            (":method", "POST"), (":scheme", "http"), (":path", path),
+            (":method", "POST"), (":scheme", options.scheme), (":path", path),
             (":authority", options.authority ?? target), ("te", "trailers"),
             ("content-type", "application/grpc"), ("user-agent", options.userAgent),
         ]
@@ -71,6 +95,7 @@ final class ClientConnection: HTTP2Connection {
     func send(_ message: ByteBuffer, on call: RPCClientStream) {
         guard let stream = openStream(of: call) else { return }
         stream.outgoing.append { $0.writeImmutableBuffer(message) }
+        unsentBytes += message.readableBytes + MessageReader.prefixBytes
         pushOutput(of: stream)
     }
 
@@ -120,6 +145,7 @@ final class ClientConnection: HTTP2Connection {
         guard !stream.hasEnded else { return }
         stream.hasEnded = true
         stream.timeout?.cancel()
+        unsentBytes -= stream.outgoing.bufferedBytes
         stream.outgoing.discard()
         calls[ObjectIdentifier(stream.call)] = nil
         stream.call.deliverEnd(error)
@@ -137,7 +163,11 @@ final class ClientConnection: HTTP2Connection {
 
     // MARK: What the session reports
 
-    override func settingsReceived() { ready.succeed() }
+    override func settingsReceived() {
+        ready.succeed(NIOLoopBound(self, eventLoop: eventLoop))
+        if !isReady { checkLiveness() }
+        isReady = true
+    }
 
     override func headerReceived(_ id: Int32, name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
         stream(id)?.response.add(name: name, value: value)

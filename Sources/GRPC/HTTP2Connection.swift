@@ -48,6 +48,11 @@ class HTTP2Connection: ChannelInboundHandler {
     /// The streams that nghttp2 knows, in no order: what keeps them alive.
     final private(set) var streams: [HTTP2Stream] = []
 
+    /// When bytes last came.
+    final private(set) var lastReadAt = NIODeadline.now()
+    /// Bytes in the streams' outgoing bodies.
+    final var unsentBytes = 0
+
     private let role: HTTP2Session.Role
     private let limits: HTTP2Session.Limits
     /// What is being fed to the session, so that message bodies can be slices of it.
@@ -157,6 +162,7 @@ class HTTP2Connection: ChannelInboundHandler {
     }
 
     final func channelReadComplete(context: ChannelHandlerContext) {
+        if role == .client { lastReadAt = .now() }
         if let session, session.wantsWrite || session.isFinished { needsDrain() }
         context.fireChannelReadComplete()
     }

@@ -24,7 +24,10 @@ final class HTTP2Session {
         var opensStreamWindows = true
     }
 
-    enum Failure: Error { case outOfMemory, library(Int32) }
+    enum Failure: Error {
+        case outOfMemory
+        case library(Int32)
+    }
 
     private let pointer: OpaquePointer
     private let constants: Unmanaged<ConstantHeaders>
@@ -211,22 +214,29 @@ final class HTTP2Session {
                 return Int(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue)
             }
             let room = UnsafeMutableRawBufferPointer(start: destination, count: capacity)
-            switch Unmanaged<HTTP2Stream>.fromOpaque(owner)._withUnsafeGuaranteedRef({ $0.pullOutput(into: room) }) {
-            case .bytes(let count):
-                return count
+            let pulled = Unmanaged<HTTP2Stream>.fromOpaque(owner)._withUnsafeGuaranteedRef { $0.pullOutput(into: room) }
+            var count = 0
+            switch pulled {
+            case .bytes(let bytes):
+                count = bytes
             case .nothing:
                 return Int(NGHTTP2_ERR_DEFERRED.rawValue)
-            case .lastBytes(let count, .halfClose):
+            case .lastBytes(let bytes, .halfClose):
+                count = bytes
                 flags.pointee = NGHTTP2_DATA_FLAG_EOF.rawValue
-                return count
-            case .lastBytes(let count, .trailers(let status)):
+            case .lastBytes(let bytes, .trailers(let status)):
+                count = bytes
                 flags.pointee = NGHTTP2_DATA_FLAG_EOF.rawValue | NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
                 _ = report(to: userData) { connection in
                     connection.session?.submitTrailers(id, status)
                     return 0
                 }
-                return count
             }
+            _ = report(to: userData) { connection in
+                connection.unsentBytes -= count
+                return 0
+            }
+            return count
         }
         return provider
     }

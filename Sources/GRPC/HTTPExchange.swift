@@ -5,7 +5,11 @@ import NIOHTTP1
 ///
 /// It is answered once: by `respond`, or by `startStreaming`, any number of `write`, and `finish`. What
 /// comes after that, or after the client has gone, does nothing.
-public final class HTTPExchange {
+///
+/// `@unchecked Sendable`, so that it can be carried to where the answer is found and back: what is public
+/// and readable anywhere never changes, and every member that touches the rest first checks to be on
+/// `eventLoop`.
+public final class HTTPExchange: @unchecked Sendable {
     public let method: String
     /// The request's target as sent: path and query, not decoded.
     public let uri: String
@@ -16,9 +20,7 @@ public final class HTTPExchange {
     public let remoteAddress: SocketAddress?
     public let eventLoop: any EventLoop
 
-    /// Called once, on the loop, if the client goes before the answer is complete.
-    public var onClose: (() -> Void)?
-
+    private var closeAction: (() -> Void)?
     private enum Phase { case waiting, streaming, done }
     private var phase = Phase.waiting
     private weak var handler: HTTP1Handler?
@@ -40,16 +42,30 @@ public final class HTTPExchange {
     }
 
     /// Whether the client is there and the answer not complete.
-    public var isOpen: Bool { phase != .done }
+    public var isOpen: Bool {
+        eventLoop.preconditionInEventLoop()
+        return phase != .done
+    }
 
-    /// Bytes of the answer that the socket has not taken yet are few enough to go on writing.
-    public var isWritable: Bool { handler?.isWritable ?? false }
+    /// Whether the socket has taken enough of the answer to go on writing.
+    public var isWritable: Bool {
+        eventLoop.preconditionInEventLoop()
+        return handler?.isWritable ?? false
+    }
+
+    /// Calls `action` once, on the loop, if the client goes before the answer is complete.
+    public func whenClosed(_ action: @escaping () -> Void) {
+        eventLoop.preconditionInEventLoop()
+        guard phase != .done else { return }
+        closeAction = action
+    }
 
     /// Answers in one piece; `content-length` is added.
     public func respond(status: Int, headers: [(String, String)] = [], body: ByteBuffer = ByteBuffer()) {
         eventLoop.preconditionInEventLoop()
         guard phase == .waiting else { return }
         phase = .done
+        closeAction = nil
         handler?.respond(status: status, headers: headers + [("content-length", "\(body.readableBytes)")], body: body)
     }
 
@@ -73,13 +89,14 @@ public final class HTTPExchange {
         eventLoop.preconditionInEventLoop()
         guard phase == .streaming else { return }
         phase = .done
+        closeAction = nil
         handler?.finish()
     }
 
     func clientIsGone() {
         guard phase != .done else { return }
         phase = .done
-        onClose.take()?()
+        closeAction.take()?()
     }
 }
 
@@ -141,6 +158,12 @@ final class HTTP1Handler: ChannelInboundHandler {
             self.exchange = exchange
             loop.service.handleHTTP(exchange)
         }
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        // A connection kept alive for nothing; an answer that is slow to come is not that.
+        if event is IdleStateHandler.IdleStateEvent && exchange == nil { abort() }
+        context.fireUserInboundEventTriggered(event)
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }

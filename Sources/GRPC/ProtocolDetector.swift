@@ -75,7 +75,7 @@ final class ProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
             let handler = HTTP1Handler(loop: loop, peer: peer)
             loop.add(handler)
             try pipeline.configureHTTPServerPipeline(withPipeliningAssistance: true, withErrorHandling: true)
-            try pipeline.addHandler(handler)
+            try pipeline.addHandlers([IdleStateHandler(allTimeout: loop.options.httpIdleTimeout), handler])
         }
         context.fireChannelRead(NIOAny(received))
         context.fireChannelReadComplete()

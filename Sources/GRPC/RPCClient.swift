@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 import NIOPosix
 
@@ -13,6 +14,12 @@ public struct RPCClientOptions: Sendable {
     public var userAgent = "gulp-grpc"
     /// The `:authority` sent; host and port by default.
     public var authority: String?
+    /// The `:scheme` sent; `https` over TLS.
+    public var scheme = "http"
+    /// How long the server may be silent before it is asked whether it lives (PING); nil to never ask.
+    public var keepaliveInterval: TimeAmount?
+    /// How long it may take to answer that before the connection counts as lost.
+    public var keepaliveTimeout = TimeAmount.seconds(6)
     /// Called on the connection's loop before anything else is in its pipeline: the place of TLS.
     public var prepareTransport: (@Sendable (any Channel) throws -> Void)?
 
@@ -44,7 +51,7 @@ public final class RPCClient: Sendable {
     ) async throws -> RPCClient {
         let target = "\(host.contains(":") ? "[\(host)]" : host):\(port)"
         let eventLoop = group.next()
-        let ready = eventLoop.makePromise(of: Void.self)
+        let ready = eventLoop.makePromise(of: NIOLoopBound<ClientConnection>.self)
         do {
             let channel = try await ClientBootstrap(group: eventLoop)
                 .connectTimeout(timeout)
@@ -54,28 +61,37 @@ public final class RPCClient: Sendable {
                     channel.eventLoop.makeCompletedFuture {
                         try options.prepareTransport?(channel)
                         try channel.pipeline.syncOperations.addHandler(
-                            ClientConnection(eventLoop: channel.eventLoop, options: options, target: target, ready: ready))
+                            ClientConnection(
+                                eventLoop: channel.eventLoop, options: options, target: target, ready: ready))
                     }
                 }
                 .connect(host: host, port: port).get()
             let expiry = eventLoop.scheduleTask(in: timeout) {
                 ready.fail(RPCError(.unavailable, "connecting to \(target): no HTTP/2 settings within the timeout"))
             }
+            defer { expiry.cancel() }
             do {
-                try await ready.futureResult.get()
+                let connection = try await ready.futureResult.get()
+                return RPCClient(
+                    channel: channel, connection: connection, windowBytes: Int(options.streamWindowBytes))
             } catch {
                 channel.close(promise: nil)
                 throw error
             }
-            expiry.cancel()
-            let connection = try await eventLoop.submit {
-                NIOLoopBound(try channel.pipeline.syncOperations.handler(type: ClientConnection.self), eventLoop: eventLoop)
-            }.get()
-            return RPCClient(
-                channel: channel, connection: connection, windowBytes: Int(options.streamWindowBytes))
         } catch {
             ready.fail(error)
-            throw (error as? RPCError) ?? RPCError(.unavailable, "connecting to \(target): \(error)")
+            throw (error as? RPCError) ?? RPCError(.unavailable, "connecting to \(target): \(describe(error))")
+        }
+    }
+
+    private static func describe(_ error: any Error) -> String {
+        switch error {
+        case let error as NIOConnectionError:
+            let reason = error.connectionErrors.first?.error ?? error.dnsAError ?? error.dnsAAAAError
+            return reason.map(describe) ?? "\(error)"
+        case let error as IOError: return String(cString: strerror(error.errnoCode))
+        case ChannelError.connectTimeout: return "timed out"
+        default: return "\(error)"
         }
     }
 

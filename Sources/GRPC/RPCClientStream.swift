@@ -80,7 +80,11 @@ public final class RPCClientStream: Sendable {
 /// Messages between the connection's loop and the task that reads them.
 private struct Inbox {
     typealias Waiter = CheckedContinuation<ByteBuffer?, any Error>
-    enum Next { case message(ByteBuffer), end(RPCError?), wait }
+    enum Next {
+        case message(ByteBuffer)
+        case end(RPCError?)
+        case wait
+    }
 
     private let windowStepBytes: Int
     private var messages = CircularBuffer<(message: ByteBuffer, windowBytes: Int)>()

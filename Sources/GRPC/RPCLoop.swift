@@ -117,6 +117,8 @@ final class RPCLoop {
     func beginShutdown(emptied promise: EventLoopPromise<Void>) {
         isShuttingDown = true
         guard !connections.isEmpty else { return promise.succeed() }
+        emptied?.futureResult.cascade(to: promise)
+        guard emptied == nil else { return }
         emptied = promise
         for connection in Array(connections.values) { connection.beginShutdown() }
     }

@@ -1,3 +1,4 @@
+import Glibc
 import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
@@ -22,6 +23,14 @@ public struct RPCServerOptions: Sendable {
     public var maxHTTPBodyBytes = 2 << 20
     /// How long a connection may take until its first bytes tell its protocol.
     public var detectionTimeout = TimeAmount.seconds(10)
+    /// How long an HTTP/1.1 connection may idle without a request being answered.
+    public var httpIdleTimeout = TimeAmount.minutes(5)
+    /// Bytes of answers of one connection that its client's windows have not let out; past it new calls
+    /// of the connection are refused.
+    public var maxUnsentBytes = 256 << 20
+    /// How long a connection may be silent before TCP asks whether its peer lives, and between asking
+    /// again, in seconds.
+    public var tcpKeepaliveSeconds = 15
     /// Bytes a connection's socket may owe before its output waits.
     public var writeBufferBytes = 1 << 20
     /// Called for each accepted connection, on its loop, before anything else is in its pipeline: the
@@ -78,13 +87,17 @@ public final class RPCServer: Sendable {
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
             .childChannelOption(.socketOption(.so_keepalive), value: 1)
+            .childChannelOption(.tcpOption(.init(rawValue: TCP_KEEPIDLE)), value: options.tcpKeepaliveSeconds)
+            .childChannelOption(.tcpOption(.init(rawValue: TCP_KEEPINTVL)), value: options.tcpKeepaliveSeconds)
             .childChannelOption(
                 .writeBufferWaterMark,
                 value: .init(low: options.writeBufferBytes / 2, high: options.writeBufferBytes)
             )
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    guard let loop = loops[ObjectIdentifier(channel.eventLoop)] else { throw ChannelError.ioOnClosedChannel }
+                    guard let loop = loops[ObjectIdentifier(channel.eventLoop)] else {
+                        preconditionFailure("a connection on a loop that is not of the group")
+                    }
                     try options.prepareTransport?(channel)
                     try channel.pipeline.syncOperations.addHandler(
                         ProtocolDetector(loop: loop.value, remoteAddress: channel.remoteAddress))

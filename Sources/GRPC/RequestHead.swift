@@ -21,7 +21,10 @@ final class RequestHead {
     private var contentType = ContentType.missing
     private var timeout: TimeAmount?
 
-    private enum ContentType: Equatable { case missing, grpc, other(String) }
+    private enum ContentType: Equatable {
+        case missing, grpc
+        case other(String)
+    }
 
     init(methods: MethodTable, maxListBytes: Int) {
         self.methods = methods

@@ -122,6 +122,9 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
         switch head.verdict() {
         case .refused(let httpStatus, let status):
             refuse(stream, httpStatus: httpStatus, status)
+        case .call where unsentBytes > loop.options.maxUnsentBytes:
+            let status = GRPCStatus(.resourceExhausted, "too many answers of the connection wait for its client")
+            refuse(stream, httpStatus: 200, status)
         case .call(let method, let timeout):
             stream.method = method
             stream.metadata = head.takeMetadata()
@@ -178,7 +181,9 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
         // Taken out while foreign code writes: it may call us.
         var outgoing = OutgoingBody()
         swap(&outgoing, &stream.outgoing)
+        let bytesBefore = outgoing.bufferedBytes
         outgoing.append(write)
+        unsentBytes += outgoing.bufferedBytes - bytesBefore
         swap(&outgoing, &stream.outgoing)
         if let ending { end(stream, ending) }
         pushOutput(of: stream)
@@ -303,6 +308,7 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
             settle(stream)
             if stream.isAnnounced { loop.enqueue(.cancelled(RPCCall(stream, method: stream.method))) }
         }
+        unsentBytes -= stream.outgoing.bufferedBytes
         if !stream.outgoing.isEmpty { stream.outgoing.discard() }
     }
 

@@ -1,5 +1,6 @@
 import GRPC
 import NIOCore
+import NIOPosix
 import Testing
 
 /// Calls over real sockets, with the module's own client and server.
@@ -32,6 +33,24 @@ import Testing
             let answer = try await client.unary(
                 path: TestMethod.metadata.path, message: [], metadata: [("x-other", "1"), ("x-key", "value")])
             #expect(answer == Array("value".utf8))
+            await client.close()
+        }
+    }
+
+    @Test func theTransportTellsTheServiceWhoCalls() async throws {
+        final class Identifier: ChannelInboundHandler, Sendable {
+            typealias InboundIn = ByteBuffer
+            func channelActive(context: ChannelHandlerContext) {
+                context.fireUserInboundEventTriggered(PeerIdentified(PeerIdentity(commonName: "alice")))
+                context.fireChannelActive()
+            }
+        }
+        var options = RPCServerOptions()
+        options.prepareTransport = { try $0.pipeline.syncOperations.addHandler(Identifier()) }
+        try await withServer(options) { server in
+            let client = try await server.client()
+            let answer = try await client.unary(path: TestMethod.caller.path, message: [])
+            #expect(answer == Array("alice".utf8))
             await client.close()
         }
     }
@@ -189,10 +208,37 @@ import Testing
         }
     }
 
+    @Test func aServerThatStopsAnsweringIsGivenUp() async throws {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        // Speaks HTTP/2's first words and nothing more.
+        final class Mute: ChannelInboundHandler, Sendable {
+            typealias InboundIn = ByteBuffer
+            func channelActive(context: ChannelHandlerContext) {
+                context.writeAndFlush(NIOAny(ByteBuffer(bytes: Frame(type: Frame.settings).bytes)), promise: nil)
+            }
+            func channelRead(context: ChannelHandlerContext, data: NIOAny) {}
+        }
+        let listener = try await ServerBootstrap(group: group)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Mute()) }
+            }
+            .bind(host: "127.0.0.1", port: 0).get()
+        var options = RPCClientOptions()
+        options.keepaliveInterval = .milliseconds(20)
+        options.keepaliveTimeout = .milliseconds(50)
+        let client = try await RPCClient.connect(
+            group: group, host: "127.0.0.1", port: listener.localAddress?.port ?? 0, options: options)
+        await expectError(.unavailable) { _ = try await client.unary(path: "/a/b", message: []) }
+        try await listener.close()
+        try await group.shutdownGracefully()
+    }
+
     @Test func anEndpointWhereNobodyListensIsUnavailable() async throws {
         try await withServer { server in
             await server.server.shutdown()
-            await expectError(.unavailable) { _ = try await server.client() }
+            await expectError(.unavailable, "connecting to 127.0.0.1:\(server.port): Connection refused") {
+                _ = try await server.client()
+            }
         }
     }
 

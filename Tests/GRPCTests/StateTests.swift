@@ -33,7 +33,8 @@ import Testing
         #expect(verdict([0, 0, 0, 0, 10]) == .needsMore)
         let compressed = GRPCStatus(.internal, "grpc: compressed flag set with identity or empty encoding")
         #expect(verdict([1, 0, 0, 0, 1]) == .failure(compressed))
-        #expect(verdict([9, 0, 0, 0, 1]) == .failure(GRPCStatus(.internal, "grpc: received unexpected payload format 9")))
+        #expect(
+            verdict([9, 0, 0, 0, 1]) == .failure(GRPCStatus(.internal, "grpc: received unexpected payload format 9")))
     }
 
     @Test func aUnaryRequestIsWholeWhenTheClientHasHalfClosed() {

@@ -13,7 +13,7 @@ final class Journal: Sendable {
 }
 
 enum TestMethod: Int, CaseIterable {
-    case unary, fail, stream, pour, hang, metadata
+    case unary, fail, stream, pour, hang, metadata, caller
 
     var rpc: RPCMethod {
         switch self {
@@ -23,6 +23,7 @@ enum TestMethod: Int, CaseIterable {
         case .pour: RPCMethod(path: "/test.Echo/Pour", serverStreaming: true)
         case .hang: RPCMethod(path: "/test.Echo/Hang")
         case .metadata: RPCMethod(path: "/test.Echo/Metadata")
+        case .caller: RPCMethod(path: "/test.Echo/Caller")
         }
     }
     var path: String { rpc.path }
@@ -59,6 +60,7 @@ final class TestService: RPCLoopService {
         case .pour: pour(remaining: Int(message.readableBytesView.first ?? 0), call)
         case .hang: journal.note("hanging")
         case .metadata: call.respond { $0.writeString(call.header("x-key") ?? "none") }
+        case .caller: call.respond { $0.writeString(call.peerIdentity?.commonName ?? "none") }
         case nil: call.finish(code: .internal, message: "no such method")
         }
     }
@@ -81,7 +83,7 @@ final class TestService: RPCLoopService {
             }
         case "/wait":
             journal.note("waiting")
-            request.onClose = { self.journal.note("client gone") }
+            request.whenClosed { self.journal.note("client gone") }
         default:
             request.respond(
                 status: 200, headers: [("x-method", request.method)],

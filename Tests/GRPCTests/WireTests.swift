@@ -17,7 +17,8 @@ import Testing
     @Test func aRequestInSegmentsOfOneByteIsServed() async throws {
         try await withServer { server in
             let connection = try await RawConnection(port: server.port, group: server.group)
-            let request = Frame.preface + Frame.request(TestMethod.unary.path, streamID: 1).bytes
+            let request =
+                Frame.preface + Frame.request(TestMethod.unary.path, streamID: 1).bytes
                 + Frame.body(Frame.message("hello"), streamID: 1).bytes
             for byte in request { try await connection.send([byte]) }
             let answer = try await answer(connection, streamID: 1)
@@ -137,7 +138,9 @@ import Testing
         try await withServer { server in
             let connection = try await RawConnection(port: server.port, group: server.group)
             try await connection.send(Frame.preface)
-            let pings = (0..<5000).flatMap { _ in Frame(type: Frame.ping, payload: [UInt8](repeating: 1, count: 8)).bytes }
+            let pings = (0..<5000).flatMap { _ in
+                Frame(type: Frame.ping, payload: [UInt8](repeating: 1, count: 8)).bytes
+            }
             try await connection.send(pings)
             let client = try await server.client()
             #expect(try await client.unary(path: TestMethod.unary.path, message: [1]) == [1])
@@ -177,6 +180,28 @@ import Testing
             let rest = [UInt8](repeating: 120, count: 2000)
             try await connection.send(Frame.body(rest, streamID: 1).bytes)
             #expect(try await answer(connection, streamID: 1).count == 3)
+            await connection.close()
+        }
+    }
+
+    @Test func aClientThatLetsNoAnswersOutIsRefusedMore() async throws {
+        var options = RPCServerOptions()
+        options.maxUnsentBytes = 1 << 20
+        options.maxReceiveBytes = 1 << 20
+        try await withServer(options) { server in
+            let connection = try await RawConnection(port: server.port, group: server.group)
+            try await connection.send(Frame.preface)
+            let message = Frame.message(String(repeating: "x", count: 200_000))
+            for id in stride(from: Int32(1), through: 19, by: 2) {
+                try await connection.send(Frame.request(TestMethod.unary.path, streamID: id).bytes)
+                for start in stride(from: 0, to: message.count, by: 16_000) {
+                    let part = Array(message[start..<min(start + 16_000, message.count)])
+                    let ends = start + 16_000 >= message.count
+                    try await connection.send(Frame.body(part, streamID: id, ends: ends).bytes)
+                }
+            }
+            // The first answers wait for a window that never opens; the last call is not taken any more.
+            #expect(try await answer(connection, streamID: 19).map(\.type) == [Frame.headers])
             await connection.close()
         }
     }
