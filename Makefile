@@ -5,6 +5,7 @@ RELEASE_PRODUCTS = gulpd gulpctl simulate gulpd-unsynced
 SEEDS ?= 100
 PYTHON = .venv/bin/python
 
+.NOTPARALLEL:
 .PHONY: run test test-unit test-simulate test-end-to-end bench build release deps deps-test format lint clean
 
 # Builds in release and runs three members on loopback until Ctrl-C.

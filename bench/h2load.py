@@ -32,8 +32,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "Tests/EndToEnd"))
 
-from etcd3.etcdrpc import rpc_pb2  # noqa: E402
-from harness import Cluster, Processes, Server, clean_environment, free_ports, in_venv  # noqa: E402
+from etcd3.etcdrpc import rpc_pb2
+from harness import Cluster, Processes, Server, clean_environment, free_ports, in_venv
 
 SECONDS = float(os.environ.get("BENCH_SECONDS", 10))
 WARM_UP = float(os.environ.get("BENCH_WARM_UP", 2))
@@ -108,7 +108,9 @@ def measure(server, work, round, ports, answers):
         before, version = stored(member)
         output = h2load(member, work, SECONDS, file)
         after, grown = stored(member)
-        return read_row(work, server, round, output, verdict(member, work, output, before, after, grown - version, answers))
+        return read_row(
+            work, server, round, output, verdict(member, work, output, before, after, grown - version, answers)
+        )
     finally:
         cluster.close()
         processes.end_all()
@@ -116,7 +118,9 @@ def measure(server, work, round, ports, answers):
 
 
 def counts(output):
-    return {name: int(number) for number, name in re.findall(r"(\d+) (started|succeeded|failed|errored|timeout)", output)}
+    return {
+        name: int(number) for number, name in re.findall(r"(\d+) (started|succeeded|failed|errored|timeout)", output)
+    }
 
 
 def verdict(member, work, output, before, after, grown, answers):
@@ -148,7 +152,10 @@ def summary(rows):
     """Per work: both rates (median, lowest and highest) and the ratio of gulpd's to etcd's, round by round."""
     results = []
     for work in WORKS:
-        rates = {kind: [row.rate for row in rows if (row.work, row.server, row.void) == (work.name, kind, "")] for kind in ("etcd", "gulpd")}
+        rates = {
+            kind: [row.rate for row in rows if (row.work, row.server, row.void) == (work.name, kind, "")]
+            for kind in ("etcd", "gulpd")
+        }
         if not rates["etcd"] or not rates["gulpd"]:
             continue
         ratios = [mine / theirs for theirs, mine in zip(rates["etcd"], rates["gulpd"])]
@@ -160,14 +167,18 @@ def show(results):
     def spread(values, digits=0):
         return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f}-{max(values):,.{digits}f})"
 
-    print(f"\n| work | etcd 3.5.1, requests/s | gulpd, requests/s | gulpd : etcd |\n| --- | --- | --- | --- |")
+    print("\n| work | etcd 3.5.1, requests/s | gulpd, requests/s | gulpd : etcd |\n| --- | --- | --- | --- |")
     for result in results:
-        print(f"| {result['work']} | {spread(result['etcd'])} | {spread(result['gulpd'])} | {spread(result['ratios'], 2)} |")
-    print(f"\nmedian (lowest-highest) of {ROUNDS} rounds of {SECONDS:g} s, the ratio of each round's pair; {os.cpu_count()} CPUs, h2load beside the server")
+        print(
+            f"| {result['work']} | {spread(result['etcd'])} | {spread(result['gulpd'])} | {spread(result['ratios'], 2)} |"
+        )
+    print(
+        f"\nmedian (lowest-highest) of {ROUNDS} rounds of {SECONDS:g} s, the ratio of each round's pair; {os.cpu_count()} CPUs, h2load beside the server"
+    )
 
 
 def main():
-    binary = os.environ.get("GULPD", str(ROOT / ".build/release/gulpd"))
+    binary = os.path.abspath(os.environ.get("GULPD", ROOT / ".build/release/gulpd"))
     if not os.access(binary, os.X_OK):
         sys.exit(f"bench: no {binary}; build it with: make release")
     if "/debug/" in binary:
@@ -182,13 +193,24 @@ def main():
             for server in (etcd, gulpd) if round % 2 else (gulpd, etcd):
                 row = measure(server, work, round, ports, answers)
                 rows.append(row)
-                print(f"round {round}  {row.work:32} {row.server:6} {row.rate:12,.0f}/s  mean {row.mean_ms:.2f} ms  {row.void and 'VOID: ' + row.void}", flush=True)
+                print(
+                    f"round {round}  {row.work:32} {row.server:6} {row.rate:12,.0f}/s  mean {row.mean_ms:.2f} ms  {row.void and 'VOID: ' + row.void}",
+                    flush=True,
+                )
     results = summary(rows)
     show(results)
     output = ROOT / "bench-out" / f"h2load-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.json"
     output.parent.mkdir(exist_ok=True)
-    settings = {"seconds": SECONDS, "warm_up": WARM_UP, "rounds": ROUNDS, "cpus": os.cpu_count(), "load": os.getloadavg()}
-    output.write_text(json.dumps({"settings": settings, "rows": [asdict(row) for row in rows], "results": results}, indent=1))
+    settings = {
+        "seconds": SECONDS,
+        "warm_up": WARM_UP,
+        "rounds": ROUNDS,
+        "cpus": os.cpu_count(),
+        "load": os.getloadavg(),
+    }
+    output.write_text(
+        json.dumps({"settings": settings, "rows": [asdict(row) for row in rows], "results": results}, indent=1)
+    )
     void = [row for row in rows if row.void]
     print(f"bench: {len(rows) - len(void)} rows count, {len(void)} are void; written to {output.relative_to(ROOT)}")
     sys.exit(1 if void else 0)

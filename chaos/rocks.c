@@ -22,7 +22,7 @@ int main(int count, char **arguments) {
     rocksdb_options_set_write_buffer_size(options, 64 << 10);
     rocksdb_t *database = rocksdb_open(options, arguments[1], &error);
     stop_at(error);
-    char key[32], value[200];
+    char key[32], value[800];
     memset(value, 'v', sizeof value);
     if (strcmp(arguments[2], "count") == 0) {
         rocksdb_readoptions_t *read = rocksdb_readoptions_create();

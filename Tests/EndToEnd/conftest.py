@@ -17,7 +17,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from harness import ROOT, Cluster, Processes, Server, etcd_reference, in_venv  # noqa: E402
+from harness import ROOT, Cluster, Processes, Server, etcd_reference, in_venv
 
 TEST_SECONDS = 300
 
@@ -47,7 +47,7 @@ def server(request):
         in_venv("etcd") if kind == "etcd" else str(ROOT / ".build/release/gulpd")
     )
     assert os.access(binary, os.X_OK), f"no server at {binary}; build it with: make release"
-    return Server(binary, kind)
+    return Server(os.path.abspath(binary), kind)
 
 
 @pytest.fixture(scope="session")

@@ -216,7 +216,8 @@ class Member:
     def channel(self):
         if self._channel is None:
             self._channel = grpc.insecure_channel(
-                self.endpoint, options=[("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
+                self.endpoint,
+                options=[("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)],
             )
         return self._channel
 

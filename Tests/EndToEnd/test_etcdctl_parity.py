@@ -75,7 +75,7 @@ def script(at, lease):
         Step(
             ("txn", "-i"),
             input=f'value("{at}/a") = "3"\nversion("{at}/a") > "2"\n\n'
-            f'put {at}/t done\nget {at}/t\ndel {at}/empty\n\nput {at}/t not\n\n',
+            f"put {at}/t done\nget {at}/t\ndel {at}/empty\n\nput {at}/t not\n\n",
         ),
         Step(
             ("txn", "-i"),
@@ -156,14 +156,20 @@ class Etcdctl:
 
     @staticmethod
     def _whole(argv, input):
-        done = subprocess.run(argv, input=input, env=clean_environment(ETCDCTL_API="3"), capture_output=True, text=True, timeout=40)
+        done = subprocess.run(
+            argv, input=input, env=clean_environment(ETCDCTL_API="3"), capture_output=True, text=True, timeout=40
+        )
         return done.returncode, done.stdout, done.stderr
 
     @staticmethod
     def _until(argv, end):
         """Runs a call that goes on until its output contains `end` or it ends by itself."""
         with subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=clean_environment(ETCDCTL_API="3")
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=clean_environment(ETCDCTL_API="3"),
         ) as process:
             os.set_blocking(process.stdout.fileno(), False)
             seen = b""
@@ -232,7 +238,11 @@ def test_both_programs_are_the_versions_they_are_taken_for():
 
 def describe(want, got):
     """One call whose outcomes differ, and in what."""
-    parts = [f"  {name} etcd: {a!r}\n  {name} here: {b!r}" for name, a, b in zip(("exit", "out", "err"), want[1:], got[1:]) if a != b]
+    parts = [
+        f"  {name} etcd: {a!r}\n  {name} here: {b!r}"
+        for name, a, b in zip(("exit", "out", "err"), want[1:], got[1:])
+        if a != b
+    ]
     return "\n".join([f"$ etcdctl {want[0]}", *parts])
 
 

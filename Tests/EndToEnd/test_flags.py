@@ -64,7 +64,9 @@ def test_an_unknown_flag_is_refused(tried):
     tried("--no-such-flag", "1").assert_refused("no-such-flag")
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1", "127.0.0.1:2379", "http://127.0.0.1:port", "gopher://127.0.0.1:70"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1", "127.0.0.1:2379", "http://127.0.0.1:port", "gopher://127.0.0.1:70"]
+)
 def test_a_malformed_url_is_refused(tried, url):
     tried("--listen-client-urls", url, "--advertise-client-urls", "http://127.0.0.1:2379").assert_refused(url)
 
@@ -115,7 +117,9 @@ def test_a_flag_at_its_default_is_accepted(make_cluster, flag, value):
 
 @pytest.mark.gulpd_only("GULPD_ variables are gulpd's")
 def test_the_environment_gives_flags_and_gulpds_own_form_wins(make_cluster, tried):
-    tried(env=clean_environment(ETCD_LISTEN_CLIENT_URLS="http://127.0.0.1:4001")).assert_refused("advertise-client-urls")
+    tried(env=clean_environment(ETCD_LISTEN_CLIENT_URLS="http://127.0.0.1:4001")).assert_refused(
+        "advertise-client-urls"
+    )
     member = make_cluster(1).members[0]
     argv = member.argv()
     at = argv.index("--name")
@@ -129,7 +133,15 @@ def test_the_environment_gives_flags_and_gulpds_own_form_wins(make_cluster, trie
 def test_a_data_directory_locked_by_a_living_process_is_refused(make_cluster, server, processes):
     member = make_cluster(1).start().members[0]
     client, peer = free_ports(2)
-    argv = ["--name", "m1", "--data-dir", member.data, *urls(client, peer), "--initial-cluster", f"m1=http://127.0.0.1:{peer}"]
+    argv = [
+        "--name",
+        "m1",
+        "--data-dir",
+        member.data,
+        *urls(client, peer),
+        "--initial-cluster",
+        f"m1=http://127.0.0.1:{peer}",
+    ]
     Tried(server, argv, processes.directory).assert_refused(str(member.data))
     assert member.is_running
     assert member.http("/health")[0] == 200

@@ -50,7 +50,10 @@ def test_a_call_that_requires_a_leader_ends_with_no_leader(alone):
     # Without it, a serializable read is still answered.
     assert alone.kv.Range(request, timeout=5).kvs[0].value == b"1"
     leases = rpc_pb2_grpc.LeaseStub(alone.channel)
-    assert error_of(lambda: leases.LeaseGrant(rpc_pb2.LeaseGrantRequest(TTL=5), timeout=5, metadata=REQUIRES_LEADER)) == NO_LEADER
+    assert (
+        error_of(lambda: leases.LeaseGrant(rpc_pb2.LeaseGrantRequest(TTL=5), timeout=5, metadata=REQUIRES_LEADER))
+        == NO_LEADER
+    )
 
 
 def test_an_open_watch_that_requires_a_leader_ends_when_the_leader_is_lost(three):

@@ -25,6 +25,7 @@ def write_until_killed(argv, disk, acknowledgements):
     """Runs a writer under lossy.so, kills it -9 once it has acknowledged enough; returns the last number it said."""
     said = b""
     with subprocess.Popen(argv, stdout=subprocess.PIPE, env=clean_environment(**disk.environment)) as writer:
+
         def enough():
             nonlocal said
             said += writer.stdout.read1(1 << 16)
@@ -82,7 +83,7 @@ def test_rocksdb_keeps_what_it_synced_and_loses_what_it_did_not(built, tmp_path,
         database = tmp_path / f"database{number}"
         database.mkdir()
         disk = LossyDisk(library, database, tmp_path / "table")
-        said = write_until_killed([rocks, database, mode], disk, 1500)
+        said = write_until_killed([rocks, database, mode], disk, 500)
         disk.power_cut(rng)
         found = int(subprocess.run([rocks, database, "count"], capture_output=True, text=True, check=True).stdout)
         losses += found < said

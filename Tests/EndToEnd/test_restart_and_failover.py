@@ -58,7 +58,9 @@ def snapshot_was_installed(member):
     """The member's own log says that it took over a snapshot from a peer."""
     if member.server.is_etcd:
         return "applied snapshot" in member.log
-    return re.search(r"(install|appl|receiv)[a-z]*\b[^\n]*snapshot|snapshot[^\n]*\b(install|appl|receiv)", member.log, re.I)
+    return re.search(
+        r"(install|appl|receiv)[a-z]*\b[^\n]*snapshot|snapshot[^\n]*\b(install|appl|receiv)", member.log, re.IGNORECASE
+    )
 
 
 def test_a_follower_away_for_longer_than_the_log_is_kept_catches_up_by_snapshot(make_cluster, server):
