@@ -125,7 +125,9 @@ private func formatChecked(_ bytes: [UInt8]) throws(RaftError) -> ArraySlice<UIn
 extension MemberChange {
     fileprivate func append(to bytes: inout [UInt8]) {
         bytes.append(kind.rawValue)
-        for shift in stride(from: 0, to: 64, by: 8) { bytes.append(UInt8(truncatingIfNeeded: member.rawValue >> UInt64(shift))) }
+        for shift in stride(from: 0, to: 64, by: 8) {
+            bytes.append(UInt8(truncatingIfNeeded: member.rawValue >> UInt64(shift)))
+        }
     }
 
     fileprivate init(takenFrom bytes: inout ArraySlice<UInt8>) throws(RaftError) {

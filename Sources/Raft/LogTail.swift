@@ -56,13 +56,15 @@ struct LogTail: Sendable {
         var previous = (index: baseIndex, term: baseTerm)
         for entry in initial.entries {
             try require(
-                previous.index.rawValue < RaftNode.largestNumber && entry.index == previous.index.next && entry.term >= previous.term && entry.term > .zero,
+                previous.index.rawValue < RaftNode.largestNumber && entry.index == previous.index.next
+                    && entry.term >= previous.term && entry.term > .zero,
                 "entry \(entry.term)/\(entry.index) follows \(previous.term)/\(previous.index)")
             previous = (entry.index, entry.term)
         }
         let last = previous.index
         try require(initial.applied <= last, "applied index \(initial.applied) is past the log's end \(last)")
-        try require(initial.applied >= baseIndex, "applied index \(initial.applied) is before the log's start \(baseIndex)")
+        try require(
+            initial.applied >= baseIndex, "applied index \(initial.applied) is before the log's start \(baseIndex)")
         try require(
             initial.hardState.commit <= last, "commit index \(initial.hardState.commit) is past the log's end \(last)")
         try require(
@@ -70,7 +72,8 @@ struct LogTail: Sendable {
             "a term or an index is beyond all reason")
         // A member that starts from a snapshot may have no term yet, but its first election must not
         // go below what it holds.
-        let least = initial.entries.isEmpty ? previous.term.rawValue - min(previous.term.rawValue, 1) : previous.term.rawValue
+        let least =
+            initial.entries.isEmpty ? previous.term.rawValue - min(previous.term.rawValue, 1) : previous.term.rawValue
         try require(
             initial.hardState.term.rawValue >= least,
             "term \(initial.hardState.term) is older than the last entry's \(previous.term)")
@@ -258,7 +261,8 @@ struct LogTail: Sendable {
     private func lastToApply(allowUnwritten: Bool) -> LogIndex { allowUnwritten ? commit : min(commit, durable) }
 
     func hasCommittedToHandOut(allowUnwritten: Bool, maxBytes: Int) -> Bool {
-        pendingSnapshot == nil && handedToApply < lastToApply(allowUnwritten: allowUnwritten) && applyingBytes < maxBytes
+        pendingSnapshot == nil && handedToApply < lastToApply(allowUnwritten: allowUnwritten)
+            && applyingBytes < maxBytes
     }
 
     mutating func takeCommitted(allowUnwritten: Bool, maxBytes: Int) -> [Entry] {
@@ -275,7 +279,9 @@ struct LogTail: Sendable {
     /// Notes that everything up to `index` is applied.
     /// - Returns: the payload bytes of the batches that are done with it.
     mutating func apply(upTo index: LogIndex) -> Int {
-        precondition(index <= commit, "applied \(index) past the commit index \(commit)")
+        precondition(
+            index <= commit && index <= handedToWrite,
+            "applied \(index) past the commit index \(commit) or what was handed out (\(handedToWrite))")
         applied = max(applied, index)
         handedToApply = max(handedToApply, index)
         let done = applying.firstIndex { $0.last > index } ?? applying.count

@@ -107,7 +107,8 @@ public struct InitialState: Sendable {
     public var applied: LogIndex
 
     public init(
-        hardState: HardState = HardState(), configuration: ConfState, base: (index: LogIndex, term: Term) = (.zero, .zero),
+        hardState: HardState = HardState(), configuration: ConfState,
+        base: (index: LogIndex, term: Term) = (.zero, .zero),
         entries: [Entry] = [], applied: LogIndex = .zero
     ) {
         self.hardState = hardState

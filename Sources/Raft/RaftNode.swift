@@ -48,7 +48,8 @@ public struct RaftNode: Sendable {
         random = RandomSequence(seed: configuration.randomSeed)
         membership = Membership(
             progress: ProgressTable(
-                maxInflightMessages: configuration.maxInflightMessages, maxInflightBytes: configuration.maxInflightBytes))
+                maxInflightMessages: configuration.maxInflightMessages, maxInflightBytes: configuration.maxInflightBytes
+            ))
         membership.restore(try ClusterConfiguration(initial.configuration), lastIndex: log.lastIndex)
         snapshot = SnapshotMetadata(
             index: log.applied, term: log.term(at: log.applied) ?? .zero, configuration: initial.configuration)
@@ -132,9 +133,9 @@ public struct RaftNode: Sendable {
     // MARK: The driver's reports
 
     /// The entries of a Ready are durable up to and including the last of them, which had `term` and
-    /// `index`. Reported for every Ready with entries, in order; a report for several that were
-    /// written together may be given once, for the last. An outdated report is harmless: see
-    /// `LogTail.wrote`.
+    /// `index`. Reported exactly once for each Ready with entries, in order; Readies that were written
+    /// together may be reported once, by the last of them. A report proves nothing about entries that
+    /// have replaced what it wrote: see `LogTail.wrote`.
     public mutating func appended(term: Term, index: LogIndex) {
         log.wrote(term: term, index: index)
     }
@@ -162,8 +163,12 @@ public struct RaftNode: Sendable {
         log.dropPrefix(through: index)
     }
 
-    /// A snapshot newer than the last compaction is at hand; followers in need are sent this one.
+    /// A snapshot newer than the last compaction is at hand; followers in need are sent this one. (The
+    /// sender may replace it by a still newer one. It should: a member that was added later than the
+    /// snapshot it gets ignores it.)
+    /// - Precondition: what it stands for is committed.
     public mutating func offerSnapshot(_ metadata: SnapshotMetadata) {
+        precondition(metadata.index <= log.commit, "snapshot \(metadata.index) is past the commit index \(log.commit)")
         if metadata.index > snapshot.index { snapshot = metadata }
     }
 

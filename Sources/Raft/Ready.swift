@@ -47,9 +47,9 @@ public struct Ready: Sendable, Equatable {
     /// Whether the write must be synced before `messagesAfterAppend` leaves: entries, term or vote
     /// changed. A bare commit index need not be, a restart finds it again.
     public var mustSync = false
-    /// `committed` holds a membership change, and the hard state over it must be durable before it
-    /// is applied: a restarted member must not campaign with the old majority because it forgot that
-    /// the change was committed.
+    /// `committed` holds a membership change: this Ready's hard state and those of all earlier Readies
+    /// must be durable (synced, whatever `mustSync` says) before it is applied. A restarted member must
+    /// not campaign with the old majority because it forgot that the change was committed.
     public var commitMustBeDurableBeforeApply = false
 
     public init() {}

@@ -87,7 +87,8 @@ struct InteractionScenario {
             members[index].compact(LogIndex(position))
             output += members[index].logLines
         case "raft-log": output += members[index].logLines
-        case "status": output += members[index].node.progressRows.map(describe)
+        case "status":
+            if members[index].node.currentRole == .leader { output += members[index].node.progressRows.map(describe) }
         case "forget-leader": members[index].node.forgetLeader()
         case "report-unreachable":
             guard let other = member(step, 1) else { return }
@@ -182,7 +183,11 @@ struct InteractionScenario {
     ) {
         for position in step.words.indices {
             guard let index = member(step, position) else { return }
-            if step.words.count == 1 { body(&self, index) } else { under("> \(index + 1) \(heading)") { body(&$0, index) } }
+            if step.words.count == 1 {
+                body(&self, index)
+            } else {
+                under("> \(index + 1) \(heading)") { body(&$0, index) }
+            }
         }
     }
 
@@ -267,7 +272,13 @@ struct InteractionScenario {
 
     private mutating func stabilize(_ step: ScenarioStep) {
         var chosen = Array(members.indices)
-        if !step.words.isEmpty { chosen = step.words.compactMap { Int($0) }.map { $0 - 1 } }
+        if !step.words.isEmpty {
+            chosen = []
+            for position in step.words.indices {
+                guard let index = member(step, position) else { return }
+                chosen.append(index)
+            }
+        }
         var isDone = false
         while !isDone, scriptError == nil {
             isDone = true

@@ -100,7 +100,9 @@ private func parseDirective(_ text: String, line: Int) throws -> (String, [Scena
                 guard let close = rest.firstIndex(of: ")") else {
                     throw ScenarioError(line: line, reason: "unclosed ( in \(text)")
                 }
-                values = rest[rest.index(after: rest.startIndex)..<close].split(separator: ",").map { String($0).trimmed }
+                values = rest[rest.index(after: rest.startIndex)..<close].split(separator: ",").map {
+                    String($0).trimmed
+                }
                 rest = rest[rest.index(after: close)...]
             } else {
                 let value = rest.prefix { !$0.isWhitespace }

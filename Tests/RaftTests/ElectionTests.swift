@@ -106,7 +106,9 @@ import Testing
     }
 
     @Test func aMemberWithACommittedButUnappliedMembershipChangeDoesNotCampaign() throws {
-        let change = Entry(term: 1, index: 1, kind: .confChangeV2, payload: ConfChangeV2(changes: [MemberChange(.addVoter, 2)]).encoded())
+        let change = Entry(
+            term: 1, index: 1, kind: .confChangeV2,
+            payload: ConfChangeV2(changes: [MemberChange(.addVoter, 2)]).encoded())
         var node = try RaftNode(
             RaftConfiguration(id: 1, randomSeed: 1),
             InitialState(

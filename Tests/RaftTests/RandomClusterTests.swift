@@ -83,7 +83,8 @@ private struct RandomRun {
         if random.next(below: 20) == 0 || !cluster.carries(message) { return }
         try? cluster.members[Int(message.to.rawValue) - 1].node.step(message)
         if message.kind == .snapshot, random.next(below: 2) == 0, cluster.carries(message) {
-            cluster.members[Int(message.from.rawValue) - 1].node.reportSnapshot(message.to, succeeded: random.next(below: 2) == 0)
+            cluster.members[Int(message.from.rawValue) - 1].node.reportSnapshot(
+                message.to, succeeded: random.next(below: 2) == 0)
         }
     }
 
@@ -151,7 +152,9 @@ private struct RandomRun {
     /// With everything up and connected, the cluster comes to agree.
     mutating func heal() throws {
         cluster.isolated = []
-        for index in cluster.members.indices where cluster.members[index].isDown { try cluster.members[index].restart() }
+        for index in cluster.members.indices where cluster.members[index].isDown {
+            try cluster.members[index].restart()
+        }
         for _ in 0..<400 {
             for index in cluster.members.indices { cluster.members[index].node.tick() }
             for index in cluster.members.indices where cluster.members[index].node.status.role == .leader {

@@ -21,7 +21,9 @@ private enum Vectors {
 
     static func run(_ kind: String) throws {
         let folder = try #require(Self.folder, "no raft vectors found; set GULP_RAFT_VECTORS to their folder")
-        let names = try FileManager.default.contentsOfDirectory(atPath: "\(folder)/\(kind)").filter { $0.hasSuffix(".txt") }
+        let names = try FileManager.default.contentsOfDirectory(atPath: "\(folder)/\(kind)").filter {
+            $0.hasSuffix(".txt")
+        }
         #expect(!names.isEmpty, "no scenario files in \(folder)/\(kind)")
         for name in names.sorted() {
             let mismatch = try runScenario(String(contentsOfFile: "\(folder)/\(kind)/\(name)", encoding: .utf8))

@@ -9,7 +9,9 @@ import Testing
             RaftConfiguration(id: 1, randomSeed: 1), InitialState(configuration: ConfState(voters: [1, 2, 3])))
     }
 
-    private func append(from: MemberID, term: Term, after: (LogIndex, Term), commit: LogIndex = 0, _ terms: Term...) -> Message {
+    private func append(from: MemberID, term: Term, after: (LogIndex, Term), commit: LogIndex = 0, _ terms: Term...)
+        -> Message
+    {
         var entries: [Entry] = []
         for (offset, term) in terms.enumerated() {
             entries.append(Entry(term: term, index: after.0 + UInt64(offset + 1), payload: []))

@@ -86,7 +86,8 @@ import Testing
         func member() -> MemberID { MemberID(UInt64(random.next(below: 5))) }
         func entry() -> Entry {
             Entry(
-                term: Term(number()), index: LogIndex(number()), kind: Entry.Kind(rawValue: UInt8(random.next(below: 3)))!,
+                term: Term(number()), index: LogIndex(number()),
+                kind: Entry.Kind(rawValue: UInt8(random.next(below: 3)))!,
                 payload: (0..<random.next(below: 6)).map { _ in UInt8(random.next(below: 3)) })
         }
         for round in 0..<300 {
@@ -104,7 +105,9 @@ import Testing
                     // Entries that often follow on each other.
                     for offset in 0..<random.next(below: 3) {
                         var new = entry()
-                        if random.next(below: 4) > 0 { new.index = LogIndex(message.index.rawValue &+ UInt64(offset + 1)) }
+                        if random.next(below: 4) > 0 {
+                            new.index = LogIndex(message.index.rawValue &+ UInt64(offset + 1))
+                        }
                         if random.next(below: 2) > 0 { new.term = message.logTerm }
                         message.entries.append(new)
                     }
