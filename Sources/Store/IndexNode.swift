@@ -8,17 +8,19 @@ final class IndexNode: @unchecked Sendable {
     static let capacity = 64
     typealias Split = (separator: [UInt8], right: IndexNode)
 
+    // Exclusivity unchecked: no access to a node's field calls code that could reach the same field again, except `upsert`'s
+    // `change`, which gets a copy.
     let isLeaf: Bool
     /// The length of the prefix that all `keys` share.
-    private var shared = 0
-    private var digests: ContiguousArray<UInt32> = []
-    private(set) var keys: ContiguousArray<[UInt8]> = []
-    private(set) var entries: ContiguousArray<KeyEntry> = []
-    var children: ContiguousArray<IndexNode> = []
+    @exclusivity(unchecked) private var shared = 0
+    @exclusivity(unchecked) private var digests: ContiguousArray<UInt32> = []
+    @exclusivity(unchecked) private(set) var keys: ContiguousArray<[UInt8]> = []
+    @exclusivity(unchecked) private(set) var entries: ContiguousArray<KeyEntry> = []
+    @exclusivity(unchecked) var children: ContiguousArray<IndexNode> = []
     /// The live keys below each child.
-    private var liveBelow: ContiguousArray<Int> = []
+    @exclusivity(unchecked) private var liveBelow: ContiguousArray<Int> = []
     /// The live keys in this subtree.
-    private(set) var liveCount = 0
+    @exclusivity(unchecked) private(set) var liveCount = 0
 
     init(leaf: Bool) { isLeaf = leaf }
 
@@ -174,10 +176,16 @@ final class IndexNode: @unchecked Sendable {
         let index = childIndex(of: key)
         Self.makeUnique(&children[index])
         let child = children[index]
+        let before = child.liveCount
         let split = child.upsert(key, change)
-        liveCount += child.liveCount - liveBelow[index] + (split?.right.liveCount ?? 0)
-        liveBelow[index] = child.liveCount
+        let added = child.liveCount - before
+        // Most puts change no count: then this node's arrays need not even be read.
+        if added != 0 {
+            liveCount += added
+            liveBelow[index] += added
+        }
         guard let split else { return nil }
+        liveCount += split.right.liveCount
         insertKey(split.separator, at: index)
         children.insert(split.right, at: index + 1)
         liveBelow.insert(split.right.liveCount, at: index + 1)

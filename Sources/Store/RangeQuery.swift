@@ -101,8 +101,17 @@ struct RangeRead {
             return .failure(error)
         }
         var result = RangeResult(revision: currentRevision)
-        let range = KeyRange(key: query.key, rangeEnd: query.rangeEnd)
         let isAtNewest = query.revision <= 0 || query.revision == currentRevision
+        if isAtNewest, query.rangeEnd.isEmpty, !query.isFiltered, !query.keysOnly {
+            // One key as it is now, which is what most reads ask for.
+            guard let entry = index.entry(query.key), entry.isLive else { return .success(result) }
+            result.count = 1
+            if query.countOnly { return .success(result) }
+            guard let record = try entry.record ?? source(entry.revision) else { return .failure(.compacted) }
+            result.kvs = [record]
+            return .success(result)
+        }
+        let range = KeyRange(key: query.key, rangeEnd: query.rangeEnd)
         if isAtNewest { result.count = Int64(index.countLive(in: range)) }
         if isAtNewest, query.countOnly { return .success(result) }
 
