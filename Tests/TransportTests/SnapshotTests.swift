@@ -60,7 +60,7 @@ private final class Source: Sendable {
     }
 
     @Test func aSlowSinkHoldsTheSourceBack() async throws {
-        var options = PeerTransport.Options()
+        var options = TestMember.patient()
         options.maxSnapshotBufferBytes = 1 << 20
         let a = try await TestMember(1)
         let b = try await TestMember(

@@ -134,6 +134,14 @@ final class LogLines: Sendable {
 final class TestMember: Sendable {
     static let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
 
+    /// Options under which a slow machine is not taken for a dead peer.
+    static func patient() -> PeerTransport.Options {
+        var options = PeerTransport.Options()
+        options.connectTimeout = .seconds(30)
+        options.unacknowledgedTimeout = .seconds(60)
+        return options
+    }
+
     let id: MemberID
     let recorder: Recorder
     let log = LogLines()
@@ -142,7 +150,7 @@ final class TestMember: Sendable {
 
     init(
         _ id: UInt64, cluster: UInt64 = 7, port: Int = 0, recorder: Recorder = Recorder(),
-        options: PeerTransport.Options = PeerTransport.Options()
+        options: PeerTransport.Options = patient()
     ) async throws {
         self.id = MemberID(id)
         self.recorder = recorder
