@@ -26,6 +26,8 @@
 /// - `messagesAfterAppend` may hold messages to this member itself; they are stepped back at that
 ///   same moment. A leader counts itself only through them, so it may send entries to followers while
 ///   its own disk is still writing (dissertation, 10.2.1).
+/// - A `.snapshot` message says who needs one. The sender takes the state as it is then and replaces the
+///   metadata by that state's: index, term and configuration.
 /// - Every committed `.confChange`/`.confChangeV2` entry is handed to `applyConfChange`, before
 ///   `applied(upTo:)` covers it.
 ///

@@ -96,7 +96,8 @@ public struct RaftConfiguration: Sendable {
 /// What a member knows when it starts: what its disk gave back, or the configuration it is bootstrapped with.
 public struct InitialState: Sendable {
     public var hardState: HardState
-    /// The membership as of `applied`.
+    /// The membership as of `applied`: the founders', for one of them that starts anew; empty for a member that
+    /// joins, which asks its leader for a snapshot.
     public var configuration: ConfState
     /// The entry before `entries[0]`: (0, 0) for a log that is whole.
     public var base: (index: LogIndex, term: Term)

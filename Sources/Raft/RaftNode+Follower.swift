@@ -39,7 +39,10 @@ extension RaftNode {
         if message.index < log.commit {
             return send(Message(kind: .appendResponse, to: message.from, index: log.commit))
         }
-        guard log.term(at: message.index) == message.logTerm else { return rejectAppend(message) }
+        // The members that founded the cluster stand in no entry. Whoever does not know them cannot make
+        // sense of the changes in the log; refusing even the log's start asks for a snapshot.
+        let knowsMembers = !membership.configuration.voters.incoming.voters.isEmpty
+        guard knowsMembers, log.term(at: message.index) == message.logTerm else { return rejectAppend(message) }
         guard log.reconcile(with: message.entries) else {
             throw .invalidMessage(.append, from: message.from, reason: "it contradicts entries that are committed")
         }

@@ -118,7 +118,10 @@ extension RaftNode {
                 reason: "index \(message.index) is past the leader's last, \(log.lastIndex)")
         }
         membership.progress.rows[position].isRecentlyActive = true
-        if message.reject { return receiveRejection(message, position) }
+        if message.reject {
+            if message.from != id { receiveRejection(message, position) }
+            return
+        }
 
         let old = membership.progress.rows[position]
         let isNew = membership.progress.rows[position].acknowledged(upTo: message.index)
@@ -147,6 +150,12 @@ extension RaftNode {
     }
 
     private mutating func receiveRejection(_ message: Message, _ position: Int) {
+        let row = membership.progress.rows[position]
+        if message.index == .zero {
+            // No log differs before its first entry: the follower does not know the configuration.
+            if row.match == .zero, row.state != .snapshot { _ = sendSnapshot(position) }
+            return
+        }
         // The follower named the last place where its term is not above ours; ours may in turn be
         // above its term there. Between the two, nothing can agree.
         var hint = message.rejectHint

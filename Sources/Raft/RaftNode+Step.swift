@@ -11,6 +11,7 @@ extension RaftNode {
 
     /// Takes a message from another member (or one of this member's own, out of
     /// `messagesAfterAppend`). Whatever it holds, the node stays consistent: what cannot be is refused.
+    /// The transport vouches for `from` alone: that it names the member at the connection's other end.
     /// - Throws: `.localMessage`, `.unknownSender`, `.invalidMessage`, `.malformedConfChange`,
     ///   `.proposalDropped` for a forwarded proposal.
     public mutating func step(_ message: Message) throws(RaftError) {
@@ -109,13 +110,11 @@ extension RaftNode {
         }
         try require(message.to == id, "it is addressed to \(message.to), this is \(id)")
         try require(message.from != .none, "it has no sender")
+        try require(message.from != id || message.kind.canBeOwn, "a member does not send this to itself")
+        // Below a power of two are those whose union of bits is.
+        let numbers = message.term.rawValue | message.logTerm.rawValue | message.index.rawValue
         try require(
-            message.from != id
-                || [.appendResponse, .voteResponse, .preVoteResponse, .transferLeader].contains(message.kind),
-            "a member does not send this to itself")
-        try require(
-            max(message.term.rawValue, message.logTerm.rawValue, message.index.rawValue, message.commit.rawValue)
-                < Self.largestNumber && message.rejectHint.rawValue < Self.largestNumber,
+            numbers | message.commit.rawValue | message.rejectHint.rawValue < Self.largestNumber,
             "a term or an index is beyond all reason")
         if message.kind != .propose && message.kind != .readIndex {
             try require(message.term > .zero, "it has no term")
@@ -156,6 +155,13 @@ extension RaftNode {
 }
 
 extension Message.Kind {
+    /// What a member sends to itself; a wish to transfer leadership may name the leader as its origin.
+    var canBeOwn: Bool {
+        switch self {
+        case .appendResponse, .voteResponse, .preVoteResponse, .transferLeader: true
+        default: false
+        }
+    }
     var isVoteRequest: Bool { self == .vote || self == .preVote }
     var isResponse: Bool {
         switch self {

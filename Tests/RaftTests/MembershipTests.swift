@@ -13,7 +13,7 @@ import Testing
         cluster.tick(1)
         try cluster.settle()
         #expect(cluster.appliedPayloads(4).contains("a"))
-        #expect(cluster[4].status.configuration.learners == [4])
+        #expect(cluster[4].status.configuration.learners == [4], "it knows the founders by a snapshot")
         try cluster[2].proposeConfChange(ConfChangeV2(changes: [MemberChange(.addVoter, 4)]))
         try cluster.settle()
         #expect((1...4).allSatisfy { cluster[$0].status.configuration == ConfState(voters: [1, 2, 3, 4]) })

@@ -134,8 +134,7 @@ struct TestCluster {
         for number in 1...(voters + learners + spare) {
             var configuration = RaftConfiguration(id: MemberID(UInt64(number)), randomSeed: UInt64(number))
             adjust(&configuration)
-            // A spare member knows who founded the cluster, so that it can follow the changes in the log.
-            members.append(try TestMember(configuration, state))
+            members.append(try TestMember(configuration, number > voters + learners ? ConfState() : state))
         }
     }
 
