@@ -66,7 +66,10 @@ extension KeyEntry {
 
     /// Calls `body` with the oldest `count` revisions, in order.
     func visitOldest(_ count: Int, _ body: (OlderRevision) -> Void) {
-        visitOldest(count) { body($0); return true }
+        visitOldest(count) {
+            body($0)
+            return true
+        }
     }
 
     private func visitOldest(_ count: Int, _ body: (OlderRevision) -> Bool) {

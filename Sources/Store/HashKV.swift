@@ -79,7 +79,8 @@ struct CRC32C {
             var crc = state
             var offset = 0
             while offset &+ 8 <= bytes.count {
-                let word = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) ^ UInt64(crc)
+                let word =
+                    UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) ^ UInt64(crc)
                 crc = 0
                 for index in 0..<8 {
                     crc ^= tables[(7 &- index) &* 256 &+ (Int(truncatingIfNeeded: word >> UInt64(8 &* index)) & 0xff)]

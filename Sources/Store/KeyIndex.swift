@@ -88,7 +88,8 @@ struct KeyIndex: Sendable {
     }
 
     /// Adds a record found in the history at start; revisions come in ascending order.
-    mutating func restore(_ key: [UInt8], at revision: Revision, createRevision: Int64, version: Int64, tombstone: Bool) {
+    mutating func restore(_ key: [UInt8], at revision: Revision, createRevision: Int64, version: Int64, tombstone: Bool)
+    {
         var added = 0
         update { root in
             root.upsert(key) { entry in

@@ -154,7 +154,9 @@ public struct LeaseTable: Sendable {
         startUntimed(now: now)
         var checkpoints: [LeaseCheckpoint] = []
         while checkpoints.count < limit, let due = checkpointQueue.next(through: now) {
-            guard let lease = leases[due.id], lease.checkpointAt == due.time, let expiry = lease.expiry else { continue }
+            guard let lease = leases[due.id], lease.checkpointAt == due.time, let expiry = lease.expiry else {
+                continue
+            }
             leases[due.id]?.checkpointAt = nil
             guard expiry > now else { continue }
             let remaining = (expiry - now + 999_999_999) / 1_000_000_000

@@ -34,7 +34,8 @@ public struct MemoryHistory: HistoryLog, Sendable {
         }
 
         func scan(
-            from first: Revision, through last: Revision, _ body: (Revision, Bool, UnsafeRawBufferPointer) throws -> Bool
+            from first: Revision, through last: Revision,
+            _ body: (Revision, Bool, UnsafeRawBufferPointer) throws -> Bool
         ) rethrows {
             var (chunk, row) = position(of: first)
             while chunk < chunks.count {
@@ -58,7 +59,8 @@ public struct MemoryHistory: HistoryLog, Sendable {
         }
 
         public func scan(
-            from first: Revision, through last: Revision, _ body: (Revision, Bool, UnsafeRawBufferPointer) throws -> Bool
+            from first: Revision, through last: Revision,
+            _ body: (Revision, Bool, UnsafeRawBufferPointer) throws -> Bool
         ) rethrows {
             try content.scan(from: first, through: last, body)
         }
@@ -94,7 +96,8 @@ public struct MemoryHistory: HistoryLog, Sendable {
     public mutating func append(_ revision: Revision, tombstone: Bool, record: [UInt8]) {
         precondition(content.chunks.last?.last.map { $0.revision < revision } ?? true, "revisions ascend")
         if content.chunks.last?.count ?? Content.chunkSize < Content.chunkSize {
-            content.chunks[content.chunks.count - 1].append(Row(revision: revision, tombstone: tombstone, record: record))
+            content.chunks[content.chunks.count - 1].append(
+                Row(revision: revision, tombstone: tombstone, record: record))
         } else {
             content.chunks.append([Row(revision: revision, tombstone: tombstone, record: record)])
         }

@@ -118,7 +118,8 @@ struct RangeRead {
         var candidates: [Candidate] = []
         let sorting = Sorting(query)
         // Filters and other orders need all that the range holds; the limit cuts what they leave.
-        let wanted = sorting != nil && query.sortOrder != .none || query.isFiltered || query.limit <= 0
+        let wanted =
+            sorting != nil && query.sortOrder != .none || query.isFiltered || query.limit <= 0
             ? Int.max : Int(clamping: query.limit) &+ (query.limit == .max ? 0 : 1)
         do {
             try index.visit(range) { _, entry in
@@ -159,7 +160,8 @@ struct RangeRead {
         }
     }
 
-    private static func candidate(_ revision: Revision, of entry: KeyEntry, _ source: RecordSource) throws -> Candidate {
+    private static func candidate(_ revision: Revision, of entry: KeyEntry, _ source: RecordSource) throws -> Candidate
+    {
         if revision == entry.revision {
             return Candidate(
                 revision: revision, createRevision: entry.createRevision, version: entry.version, record: entry.record)

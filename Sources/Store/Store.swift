@@ -58,7 +58,9 @@ public struct Store<History: HistoryLog> {
     }
 
     // Apart from `apply`, so that the closure borrows the history while the core is changed.
-    private static func apply(_ command: StoreCommand, _ core: inout StoreCore, _ history: History) throws -> CommandOutcome {
+    private static func apply(_ command: StoreCommand, _ core: inout StoreCore, _ history: History) throws
+        -> CommandOutcome
+    {
         try core.apply(command) { try history.record(at: $0, tombstone: false) }
     }
 

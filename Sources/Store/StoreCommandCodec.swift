@@ -5,7 +5,10 @@ extension StoreCommand {
     /// As protobuf's decoders limit the nesting of messages; deeper commands are refused when validated.
     static let maximumDepth = 64
 
-    private enum Kind: UInt8 { case put = 1, deleteRange, transaction, compact, leaseGrant, leaseRevoke, leaseCheckpoint }
+    private enum Kind: UInt8 {
+        case put = 1
+        case deleteRange, transaction, compact, leaseGrant, leaseRevoke, leaseCheckpoint
+    }
 
     /// Appends the encoded command.
     public func encode(into buffer: inout [UInt8]) {
@@ -60,7 +63,9 @@ extension StoreCommand {
         let format = try reader.byte()
         guard format == Self.format else { throw CodecError("a command of format \(format) is not known here") }
         let kindByte = try reader.byte()
-        guard let kind = Kind(rawValue: kindByte) else { throw CodecError("a command of kind \(kindByte) is not known here") }
+        guard let kind = Kind(rawValue: kindByte) else {
+            throw CodecError("a command of kind \(kindByte) is not known here")
+        }
         switch kind {
         case .put: self = .put(try PutCommand(from: &reader))
         case .deleteRange: self = .deleteRange(try DeleteRangeCommand(from: &reader))

@@ -59,7 +59,10 @@ struct StoreCore: Sendable {
             for checkpoint in checkpoints {
                 guard let ttl = leases.checkpoint(checkpoint) else { continue }
                 notes.append(
-                    (StoreNote.lease(checkpoint.id), StoreNote.leaseValue(ttl: ttl, remainingTTL: checkpoint.remainingTTL)))
+                    (
+                        StoreNote.lease(checkpoint.id),
+                        StoreNote.leaseValue(ttl: ttl, remainingTTL: checkpoint.remainingTTL)
+                    ))
             }
             return .success(.leaseCheckpoint(revision: revision))
         }

@@ -14,7 +14,9 @@ enum StoreNote {
     }
 
     static func leaseID(_ key: [UInt8]) throws(CodecError) -> Int64 {
-        guard key.count == leasePrefix.count + 8 else { throw CodecError("a lease's note has a name of \(key.count) bytes") }
+        guard key.count == leasePrefix.count + 8 else {
+            throw CodecError("a lease's note has a name of \(key.count) bytes")
+        }
         return Int64(bigEndianBytes: key[leasePrefix.count...])
     }
 

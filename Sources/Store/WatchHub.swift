@@ -272,7 +272,9 @@ public struct WatchHub: Sendable {
         var plain: [[UInt8]]?
         var withPrevious: [[UInt8]]?
         for slot in gathered.matched {
-            guard let watch = watches[slot], watch.wants(event), watch.next >= gathered.floor, !watch.isPaused else { continue }
+            guard let watch = watches[slot], watch.wants(event), watch.next >= gathered.floor, !watch.isPaused else {
+                continue
+            }
             let encoded: [[UInt8]]
             if watch.request.previousKV, event.previous != nil {
                 encoded = try withPrevious ?? [event.encoded(previous: Self.previousRecord(of: event, from: store))]

@@ -57,9 +57,13 @@ struct IntervalTree: Sendable {
 
     var isEmpty: Bool { root < 0 }
 
-    mutating func insert(_ slot: Int, from first: [UInt8], to end: [UInt8]?) { root = insert(slot, first, end, at: root) }
+    mutating func insert(_ slot: Int, from first: [UInt8], to end: [UInt8]?) {
+        root = insert(slot, first, end, at: root)
+    }
 
-    mutating func remove(_ slot: Int, from first: [UInt8], to end: [UInt8]?) { root = remove(slot, first, end, at: root) }
+    mutating func remove(_ slot: Int, from first: [UInt8], to end: [UInt8]?) {
+        root = remove(slot, first, end, at: root)
+    }
 
     /// Calls `body` with each slot whose range contains the key.
     func stab(_ key: [UInt8], _ body: (Int) -> Void) { stab(key, root, body) }
@@ -72,7 +76,9 @@ struct IntervalTree: Sendable {
         stab(key, nodes[index].right, body)
     }
 
-    private static func isBefore(_ key: [UInt8], _ end: [UInt8]?) -> Bool { end.map { compareBytes(key, $0) < 0 } ?? true }
+    private static func isBefore(_ key: [UInt8], _ end: [UInt8]?) -> Bool {
+        end.map { compareBytes(key, $0) < 0 } ?? true
+    }
 
     private static func order(_ a: ([UInt8], [UInt8]?), _ b: ([UInt8], [UInt8]?)) -> Int {
         let order = compareBytes(a.0, b.0)

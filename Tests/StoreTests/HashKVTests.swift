@@ -43,7 +43,8 @@ import Testing
         try expect(store, 0, 3_204_047_885, compacted: -1)
     }
 
-    @Test(arguments: [false, true]) func hashesEqualEtcdsAfterCompactionsBeforeAndAfterTheRemoval(removed: Bool) throws {
+    @Test(arguments: [false, true]) func hashesEqualEtcdsAfterCompactionsBeforeAndAfterTheRemoval(removed: Bool) throws
+    {
         var store = try store()
         try store.run(.compact(CompactCommand(revision: 9)))
         while removed, store.compactStep(budget: 2) {}

@@ -37,7 +37,8 @@ import Testing
         try store.run(put("a", "2", lease: 7))
         try store.run(.put(PutCommand(key: bytes("a"), value: bytes("3"), ignoreLease: true)))
         #expect(store.leases.keys(of: 7) == [bytes("a")])
-        #expect(try store.apply(.put(PutCommand(key: bytes("z"), value: [], ignoreValue: true))) == .failure(.keyNotFound))
+        #expect(
+            try store.apply(.put(PutCommand(key: bytes("z"), value: [], ignoreValue: true))) == .failure(.keyNotFound))
         #expect(try store.apply(put("a", "1", lease: 8)) == .failure(.leaseNotFound))
         #expect(store.revision == 5)
     }
@@ -45,12 +46,18 @@ import Testing
     @Test func deletionsReturnWhatTheyDeletedInKeyOrder() throws {
         var store = try MemoryStore(history: MemoryHistory())
         try store.run(put("b", "2"), put("a", "1"), put("c", "3"))
-        let outcome = try store.apply(.deleteRange(DeleteRangeCommand(key: bytes("b"), rangeEnd: [0], previousKV: true)))
-        guard case .success(.deleteRange(let result)) = outcome else { Issue.record("\(outcome)"); return }
+        let outcome = try store.apply(
+            .deleteRange(DeleteRangeCommand(key: bytes("b"), rangeEnd: [0], previousKV: true)))
+        guard case .success(.deleteRange(let result)) = outcome else {
+            Issue.record("\(outcome)")
+            return
+        }
         #expect(result.deleted == 2)
         #expect(try result.previous.map(text) == ["b=2", "c=3"])
         #expect(store.takeEvents().suffix(2).map(\.revision) == [Revision(main: 5, sub: 0), Revision(main: 5, sub: 1)])
-        #expect(try KeyValueRecord(decoding: store.history.record(at: Revision(main: 5, sub: 1), tombstone: true) ?? []).key == bytes("c"))
+        #expect(
+            try KeyValueRecord(decoding: store.history.record(at: Revision(main: 5, sub: 1), tombstone: true) ?? []).key
+                == bytes("c"))
     }
 
     @Test func aViewKeepsShowingItsMoment() throws {
@@ -121,7 +128,8 @@ import Testing
                 let count = expected.count { $0 >= "k1" && $0 < "k2" }
                 #expect(try store.range(query).get().count == Int64(count))
             }
-            #expect(try store.range(RangeQuery(key: [1], revision: store.compactedRevision - 1)) == .failure(.compacted))
+            #expect(
+                try store.range(RangeQuery(key: [1], revision: store.compactedRevision - 1)) == .failure(.compacted))
             #expect(try store.range(RangeQuery(key: [1], revision: store.revision + 1)) == .failure(.futureRevision))
 
             var rebuilt = try MemoryStore(history: store.history)
