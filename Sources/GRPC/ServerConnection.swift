@@ -65,8 +65,8 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
     /// Bytes of unfinished messages, over all streams.
     private var partialBytes = 0
     private var shutdown = Shutdown.none
-    /// Some stream has a `drainAction`.
-    private var hasDrainActions = false
+    /// Streams that have a `drainAction`, or had one until they were answered.
+    private var draining: [ServerStream] = []
     /// The loop will drain it at the end of the tick.
     var isDirty = false
 
@@ -203,9 +203,9 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
     func whenDrained(_ stream: ServerStream, _ action: @escaping () -> Void) {
         eventLoop.preconditionInEventLoop()
         guard !stream.isAnswered else { return }
+        if stream.drainAction == nil { draining.append(stream) }
         stream.drainAction = action
         loop.markDirty(self)
-        hasDrainActions = true
     }
 
     /// Ends the call without the service's doing.
@@ -259,18 +259,18 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
     func drainAtEndOfTick() {
         isDirty = false
         drain()
-        if hasDrainActions { runDrainActions() }
+        drained()
     }
 
-    override func drained() { if hasDrainActions { runDrainActions() } }
-
-    private func runDrainActions() {
-        hasDrainActions = false
-        for case let stream as ServerStream in streams where stream.drainAction != nil {
+    override func drained() {
+        guard !draining.isEmpty else { return }
+        let waiting = draining
+        draining = []
+        for stream in waiting where stream.drainAction != nil {
             if stream.outgoing.isEmpty {
                 stream.drainAction.take()?()
             } else {
-                hasDrainActions = true
+                draining.append(stream)
             }
         }
     }
@@ -299,6 +299,7 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
     override func connectionEnded(_ open: [HTTP2Stream]) {
         heading = nil
         spares = []
+        draining = []
         for case let stream as ServerStream in open { close(stream) }
         loop.remove(self)
     }
