@@ -1,9 +1,13 @@
 import NIOCore
 
 /// One stream of a connection, as far as both roles share it. Lives on its connection's event loop.
+///
+/// Here and in the subclasses, `@exclusivity(unchecked)` marks state of the hottest path. Each access is
+/// one call of a mutating member that runs no foreign code and reaches no other stream, so accesses cannot
+/// overlap; checking that at run time was a twelfth of a call's cost.
 class HTTP2Stream {
     final fileprivate(set) var id: Int32
-    final var outgoing = OutgoingBody()
+    @exclusivity(unchecked) final var outgoing = OutgoingBody()
     /// nghttp2 asked for output, there was none, and it waits to be told of more.
     final var waitsForOutput = false
     /// Its place in the connection's list of streams.
@@ -46,7 +50,7 @@ class HTTP2Connection: ChannelInboundHandler {
     /// Set between the handler's addition and its removal.
     final private(set) var context: ChannelHandlerContext?
     /// The streams that nghttp2 knows, in no order: what keeps them alive.
-    final private(set) var streams: [HTTP2Stream] = []
+    @exclusivity(unchecked) final private(set) var streams: [HTTP2Stream] = []
 
     /// When bytes last came.
     final private(set) var lastReadAt = NIODeadline.now()

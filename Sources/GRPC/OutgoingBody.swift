@@ -30,8 +30,7 @@ struct OutgoingBody {
         precondition(end == nil, "a message after the end of the stream")
         if buffer.readerIndex > 0 { reclaim() }
         let start = buffer.writerIndex
-        buffer.writeInteger(UInt8(0))
-        buffer.writeInteger(UInt32(0))
+        buffer.writeMultipleIntegers(UInt8(0), UInt32(0))
         write(&buffer)
         let length = buffer.writerIndex - start - MessageReader.prefixBytes
         buffer.setInteger(UInt32(length), at: start + 1)

@@ -16,7 +16,7 @@ final class RPCLoop {
     let service: any RPCLoopService
     let output = OutputBuffer()
 
-    private var events: [RPCEvent] = []
+    @exclusivity(unchecked) private var events: [RPCEvent] = []
     private var spareEvents: [RPCEvent] = []
     private var dirty: [ServerConnection] = []
     private var spareDirty: [ServerConnection] = []

@@ -13,7 +13,7 @@ final class RequestHead {
     private let methods: MethodTable
     private let maxListBytes: Int
     /// The fields that are the application's.
-    private var metadata = Metadata()
+    @exclusivity(unchecked) private var metadata = Metadata()
     private var listBytes = 0
     private var method: Int?
     private var refusal: GRPCStatus?

@@ -10,8 +10,8 @@ import NIOCore
 /// check to be on the connection's event loop, and through the connection itself, which runs there.
 final class ServerStream: HTTP2Stream, @unchecked Sendable {
     let connection: ServerConnection
-    var metadata = Metadata()
-    var body: RequestBody
+    @exclusivity(unchecked) var metadata = Metadata()
+    @exclusivity(unchecked) var body: RequestBody
     var method = -1
     /// The service has had an event of the call, so that it must hear of its end.
     var isAnnounced = false
@@ -57,7 +57,7 @@ final class ServerConnection: HTTP2Connection, @unchecked Sendable {
     /// Whose request header block is being received.
     private var heading: ServerStream?
     /// Objects of closed streams, for the next ones.
-    private var spares: [ServerStream] = []
+    @exclusivity(unchecked) private var spares: [ServerStream] = []
     private static let maxSpares = 64
     /// Answers that were complete before their request, so that the client is to be stopped.
     private var earlyAnswers = 0
