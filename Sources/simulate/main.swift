@@ -1,1 +1,4 @@
-print("not built yet")
+import ArgumentParser
+import Simulation
+
+Simulate.main()
