@@ -150,7 +150,13 @@ public struct ConsensusMachine: Sendable {
     public mutating func receive(_ messages: [Message]) -> Int {
         var refused = 0
         for message in messages {
-            do { try node.step(message) } catch { refused += 1 }
+            do {
+                try node.step(message)
+            } catch .proposalDropped {
+                // Forwarded to a leader that no longer is one: its client asks again.
+            } catch {
+                refused += 1
+            }
         }
         noteLeadership()
         return refused
@@ -206,8 +212,10 @@ public struct ConsensusMachine: Sendable {
     public mutating func transferLeadership(to member: MemberID) { node.transferLeadership(to: member) }
     public mutating func campaign() throws(RaftError) { try node.campaign() }
 
-    /// The state up to `index` survives a crash, so the log need not repeat it; cuts the log when it has grown enough.
-    public mutating func stateFlushed(upTo index: LogIndex, configuration state: ConfState) {
+    /// The state up to `flushed` survives a crash, so the log need not repeat it; cuts the log when it has grown enough.
+    public mutating func stateFlushed(upTo flushed: LogIndex, configuration state: ConfState) {
+        // The report of what was applied may still be on its way.
+        let index = min(flushed, node.appliedIndex)
         guard index > logBase else { return }
         let grown = index.rawValue - logBase.rawValue
         let isLarge = bytesSinceCut > configuration.catchUpBytes
