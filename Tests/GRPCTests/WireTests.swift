@@ -97,6 +97,23 @@ import Testing
         }
     }
 
+    @Test func theServerItselfEndsCallsPastTheirDeadline() async throws {
+        try await withServer { server in
+            let connection = try await RawConnection(port: server.port, group: server.group)
+            var bytes = Frame.preface
+            let ids = Array(stride(from: Int32(1), to: 101, by: 2))
+            for id in ids {
+                let timeout = ("grpc-timeout", "\(20 + id % 40)m")
+                bytes += Frame.request(TestMethod.hang.path, streamID: id, more: [timeout]).bytes
+                bytes += Frame.body(Frame.message(""), streamID: id).bytes
+            }
+            try await connection.send(bytes)
+            for id in ids { #expect(try await answer(connection, streamID: id).map(\.type) == [Frame.headers]) }
+            try await eventually("the service hears of each") { server.journal.count("cancelled") == ids.count }
+            await connection.close()
+        }
+    }
+
     @Test func garbageEndsOnlyItsConnection() async throws {
         try await withServer { server in
             let client = try await server.client()
