@@ -51,15 +51,18 @@ final class IndexNode: @unchecked Sendable {
 
     // MARK: Search
 
-    /// The first position whose key is not below `key`, and whether it is `key`.
-    func lowerBound(_ key: [UInt8]) -> (position: Int, found: Bool) {
+    /// The first position whose key is not below `key`, and whether it is `key`. Of the first `known` bytes it is known that
+    /// `key` has them in common with all keys here (see `child(of:known:)`).
+    func lowerBound(_ key: [UInt8], known: Int = 0) -> (position: Int, found: Bool) {
         let count = keys.count
         if count == 0 { return (0, false) }
         return key.withUnsafeBytes { bytes in
             keys.withUnsafeBufferPointer { keys in
                 digests.withUnsafeBufferPointer { digests in
-                    let order = Self.comparePrefix(bytes, keys[0], shared)
-                    if order != 0 { return (order < 0 ? 0 : count, false) }
+                    if shared > known {
+                        let order = Self.comparePrefix(bytes, keys[0], shared)
+                        if order != 0 { return (order < 0 ? 0 : count, false) }
+                    }
                     let digest = Self.digest(bytes, at: shared)
                     var low = 0
                     var high = count
@@ -83,6 +86,17 @@ final class IndexNode: @unchecked Sendable {
     func childIndex(of key: [UInt8]) -> Int {
         let (position, found) = lowerBound(key)
         return found ? position + 1 : position
+    }
+
+    /// The child whose keys enclose `key`, and how many bytes `key` is then known to share with all of them: what lies between two
+    /// separators begins as both do, with zeros after a key's end, which the digests tell without a look at the keys. (A key
+    /// that ends within those bytes is below all keys that go on, and so is its digest, or equal to theirs.)
+    func child(of key: [UInt8], known: Int) -> (index: Int, known: Int) {
+        let (position, found) = lowerBound(key, known: known)
+        let index = found ? position + 1 : position
+        guard index > 0, index < keys.count else { return (index, known) }
+        let common = (digests[index - 1] ^ digests[index]).leadingZeroBitCount / 8
+        return (index, max(known, shared + common))
     }
 
     /// The order of `bytes` against all keys that begin with the first `count` bytes of `key`; 0 if it begins so too.
@@ -171,13 +185,13 @@ final class IndexNode: @unchecked Sendable {
 
     /// Calls `change` with the key's entry, nil when it is new; an entry left nil is not added. Existing ones stay.
     /// The node has one owner. Answers the right half if it had to split.
-    func upsert(_ key: [UInt8], _ change: (inout KeyEntry?) -> Void) -> Split? {
-        if isLeaf { return upsertInLeaf(key, change) }
-        let index = childIndex(of: key)
+    func upsert(_ key: [UInt8], known: Int = 0, _ change: (inout KeyEntry?) -> Void) -> Split? {
+        if isLeaf { return upsertInLeaf(key, known, change) }
+        let (index, known) = child(of: key, known: known)
         Self.makeUnique(&children[index])
         let child = children[index]
         let before = child.liveCount
-        let split = child.upsert(key, change)
+        let split = child.upsert(key, known: known, change)
         let added = child.liveCount - before
         // Most puts change no count: then this node's arrays need not even be read.
         if added != 0 {
@@ -192,8 +206,8 @@ final class IndexNode: @unchecked Sendable {
         return keys.count > Self.capacity ? self.split(insertedAt: index) : nil
     }
 
-    private func upsertInLeaf(_ key: [UInt8], _ change: (inout KeyEntry?) -> Void) -> Split? {
-        let (position, found) = lowerBound(key)
+    private func upsertInLeaf(_ key: [UInt8], _ known: Int, _ change: (inout KeyEntry?) -> Void) -> Split? {
+        let (position, found) = lowerBound(key, known: known)
         var entry: KeyEntry?
         var before = 0
         if found {

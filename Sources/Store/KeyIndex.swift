@@ -37,8 +37,13 @@ struct KeyIndex: Sendable {
 
     func entry(_ key: [UInt8]) -> KeyEntry? {
         var node = root
-        while !node.isLeaf { node = node.children[node.childIndex(of: key)] }
-        let (position, found) = node.lowerBound(key)
+        var known = 0
+        while !node.isLeaf {
+            let child = node.child(of: key, known: known)
+            known = child.known
+            node = node.children[child.index]
+        }
+        let (position, found) = node.lowerBound(key, known: known)
         return found ? node.entries[position] : nil
     }
 

@@ -91,7 +91,8 @@ public struct Store<History: HistoryLog> {
     }
 
     /// A view of the store as it is now, for reads from any thread. Take it after the history's batch was committed: the view
-    /// reads what was committed. Making one is cheap; while it lives, changes copy the index nodes they touch.
+    /// reads what was committed. Making one is cheap, keeping it is not: while it lives, the first change to each index node copies
+    /// that node, so hold a view for a batch of reads and let it go.
     public func view() -> StoreView<History.Reader> {
         StoreView(read: core.read(at: core.revision), history: history.reader())
     }

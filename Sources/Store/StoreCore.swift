@@ -158,10 +158,13 @@ struct StoreCore: Sendable {
     // MARK: The cache of records
 
     /// Goes round the keys and drops records until the rest fits. A record written since the last round stays, so what is
-    /// written often stays cached.
+    /// written often stays cached, unless nothing else is found within a few leaves: a command must not wait for a whole round.
     private mutating func shedRecords() {
+        var leaves = 0
         while index.cachedBytes > cacheLimit {
-            if let next = index.evict(at: evictionCursor, writtenBefore: evictionThreshold) {
+            leaves += 1
+            let threshold = leaves > 64 ? Int64.max : evictionThreshold
+            if let next = index.evict(at: evictionCursor, writtenBefore: threshold) {
                 evictionCursor = next
             } else {
                 evictionCursor = []

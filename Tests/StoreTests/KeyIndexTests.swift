@@ -66,6 +66,11 @@ import Testing
                 return true
             }
             #expect(cached == index.cachedBytes)
+            for _ in 0..<2000 {
+                let key = key(&random)
+                #expect((index.entry(key) != nil) == (model[key] != nil))
+            }
+            for key in model.keys { #expect(index.entry(key)?.modMain == model[key]?.modMain) }
             for (copy, count, live) in copies {
                 var seen = 0
                 copy.visit(KeyRange(key: [], rangeEnd: [0])) { _, entry in
