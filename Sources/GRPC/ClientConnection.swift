@@ -19,11 +19,11 @@ final class ClientStream: HTTP2Stream {
 final class ClientConnection: HTTP2Connection {
     private let options: RPCClientOptions
     private let target: String
-    private let ready: EventLoopPromise<NIOLoopBound<ClientConnection>>
+    /// Kept until it is told: its future holds the connection.
+    private var ready: EventLoopPromise<NIOLoopBound<ClientConnection>>?
     private var calls: [ObjectIdentifier: ClientStream] = [:]
     private var goneAway = false
     private var drainIsScheduled = false
-    private var isReady = false
     private var awaitsPing = false
 
     init(
@@ -164,9 +164,9 @@ final class ClientConnection: HTTP2Connection {
     // MARK: What the session reports
 
     override func settingsReceived() {
+        guard let ready = ready.take() else { return }
         ready.succeed(NIOLoopBound(self, eventLoop: eventLoop))
-        if !isReady { checkLiveness() }
-        isReady = true
+        checkLiveness()
     }
 
     override func headerReceived(_ id: Int32, name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
@@ -212,7 +212,7 @@ final class ClientConnection: HTTP2Connection {
 
     override func connectionEnded(_ open: [HTTP2Stream]) {
         let error = RPCError(.unavailable, "the connection to \(target) was lost")
-        ready.fail(error)
+        ready.take()?.fail(error)
         for case let stream as ClientStream in open { conclude(stream, error) }
     }
 
