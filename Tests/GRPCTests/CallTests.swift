@@ -92,6 +92,42 @@ import Testing
         }
     }
 
+    @Test func answersMayComeByWayOfOtherThreads() async throws {
+        try await withServer { server in
+            let client = try await server.client()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for number in 0..<500 {
+                    group.addTask {
+                        let message = Array("call \(number)".utf8)
+                        let answer = try await client.unary(path: TestMethod.detour.path, message: message)
+                        #expect(answer == message)
+                    }
+                }
+                try await group.waitForAll()
+            }
+            await client.close()
+        }
+    }
+
+    @Test func aHandleKeptBeyondItsCallReachesNoOtherCall() async throws {
+        try await withServer { server in
+            let client = try await server.client()
+            for round in 1...5 {
+                let hanging = client.stream(path: TestMethod.hang.path)
+                hanging.send([])
+                hanging.finish()
+                try await eventually("the call arrives") { server.journal.count("hanging") == round }
+                hanging.cancel()
+                try await eventually("the call is cancelled") { server.journal.count("cancelled") == round }
+                for value in 0..<20 {
+                    let answer = try await client.unary(path: TestMethod.unary.path, message: [UInt8(value)])
+                    #expect(answer == [UInt8(value)])
+                }
+            }
+            await client.close()
+        }
+    }
+
     @Test func messagesLargerThanEveryWindowPassBothWays() async throws {
         var options = RPCServerOptions()
         options.maxReceiveBytes = 20 << 20

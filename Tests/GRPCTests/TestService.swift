@@ -13,7 +13,7 @@ final class Journal: Sendable {
 }
 
 enum TestMethod: Int, CaseIterable {
-    case unary, fail, stream, pour, hang, metadata, caller
+    case unary, fail, stream, pour, hang, metadata, caller, detour
 
     var rpc: RPCMethod {
         switch self {
@@ -24,14 +24,18 @@ enum TestMethod: Int, CaseIterable {
         case .hang: RPCMethod(path: "/test.Echo/Hang")
         case .metadata: RPCMethod(path: "/test.Echo/Metadata")
         case .caller: RPCMethod(path: "/test.Echo/Caller")
+        case .detour: RPCMethod(path: "/test.Echo/Detour")
         }
     }
     var path: String { rpc.path }
 }
 
-/// Answers the test methods: echoes, fails, pours out as many mebibytes as asked, hangs.
+/// Answers the test methods: echoes (at once or by way of another thread), fails, pours out as many
+/// mebibytes as asked, hangs.
 final class TestService: RPCLoopService {
     private let journal: Journal
+    /// Handles of cancelled calls, kept and used on.
+    private var stale: [RPCCall] = []
     init(journal: Journal) { self.journal = journal }
 
     func handle(_ batch: [RPCEvent]) {
@@ -43,14 +47,17 @@ final class TestService: RPCLoopService {
                 call.finish(code: .ok)
             case .cancelled(let call):
                 journal.note("cancelled")
-                // All of these must do nothing.
-                call.send { $0.writeString("late") }
-                call.finish(code: .ok)
+                stale.append(call)
             }
         }
     }
 
     private func take(_ message: ByteBuffer, of call: RPCCall) {
+        // These must do nothing, whatever came to the place of their calls.
+        for call in stale {
+            call.send { $0.writeString("stale") }
+            call.finish(code: .aborted)
+        }
         switch TestMethod(rawValue: call.method) {
         case .unary: call.respond { $0.writeImmutableBuffer(message) }
         case .fail:
@@ -61,6 +68,10 @@ final class TestService: RPCLoopService {
         case .hang: journal.note("hanging")
         case .metadata: call.respond { $0.writeString(call.header("x-key") ?? "none") }
         case .caller: call.respond { $0.writeString(call.peerIdentity?.commonName ?? "none") }
+        case .detour:
+            Task.detached {
+                call.eventLoop.execute { call.respond { $0.writeImmutableBuffer(message) } }
+            }
         case nil: call.finish(code: .internal, message: "no such method")
         }
     }
