@@ -18,6 +18,8 @@ let package = Package(
         .executable(name: "gulpd", targets: ["gulpd"]),
         .executable(name: "gulpctl", targets: ["gulpctl"]),
         .executable(name: "simulate", targets: ["simulate"]),
+        .executable(name: "raft-scenario", targets: ["raft-scenario"]),
+        .executable(name: "gulpd-unsynced", targets: ["gulpd-unsynced"]),
         .library(name: "Raft", targets: ["Raft"]),
     ],
     dependencies: [
@@ -58,26 +60,26 @@ let package = Package(
             ] + nio),
 
         // The programs: flags, wiring, signals.
-        .executableTarget(name: "gulpd", dependencies: ["Server", "Configuration"]),
-        .executableTarget(
-            name: "gulpctl",
-            dependencies: ["GulpctlCommands"]),
-        .target(
-            name: "GulpctlCommands",
-            dependencies: [
-                "GRPC", "EtcdAPI", .product(name: "ArgumentParser", package: "swift-argument-parser"),
-            ]),
+        .executableTarget(name: "gulpd", dependencies: ["Server"]),
+        .executableTarget(name: "gulpctl", dependencies: ["GulpctlCommands"]),
+        .target(name: "GulpctlCommands", dependencies: ["GRPC", "EtcdAPI"]),
         .target(name: "Simulation", dependencies: ["Replica"]),
         .executableTarget(
             name: "simulate",
             dependencies: ["Simulation", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
 
+        .target(name: "RaftScenario", dependencies: ["Raft"]),
+        .executableTarget(name: "raft-scenario", dependencies: ["RaftScenario"]),
+
+        // For the tests of lost writes alone: it breaks a promise on purpose.
+        .executableTarget(name: "gulpd-unsynced", dependencies: ["Server"], path: "Tests/Unsynced"),
+
         // Tests mirror Sources.
-        .testTarget(name: "RaftTests", dependencies: ["Raft"]),
+        .testTarget(name: "RaftTests", dependencies: ["Raft", "RaftScenario"]),
         .testTarget(name: "StoreTests", dependencies: ["Store"]),
         .testTarget(name: "ReplicaTests", dependencies: ["Replica", "Simulation"]),
         .testTarget(name: "StorageTests", dependencies: ["Storage"]),
-        .testTarget(name: "GRPCTests", dependencies: ["GRPC"]),
+        .testTarget(name: "GRPCTests", dependencies: ["GRPC"] + nio),
         .testTarget(name: "TransportTests", dependencies: ["Transport"]),
         .testTarget(name: "DiscoveryTests", dependencies: ["Discovery"]),
         .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),

@@ -83,6 +83,7 @@ final class ApplyDriver {
     func run() {
         var events: [ApplyEvent] = []
         var nextLeaseTurn = monotonicNanoseconds() + ApplyDriver.leaseInterval
+        noteSize()
         var nextProgress = monotonicNanoseconds() + ApplyDriver.progressInterval
         do {
             while true {
@@ -119,6 +120,7 @@ final class ApplyDriver {
                 }
                 if now >= nextLeaseTurn {
                     nextLeaseTurn = now + ApplyDriver.leaseInterval
+                    noteSize()
                     if isLeader { revokeExpiredLeases(now: now) }
                 }
                 outlet.flush(&outbound)
@@ -197,6 +199,14 @@ final class ApplyDriver {
         board.update {
             $0.revision = revision
             $0.applied = applied
+        }
+    }
+
+    private func noteSize() {
+        let size = machine.store.history.files.size
+        board.update {
+            $0.databaseBytes = Int64(size.total)
+            $0.databaseBytesInUse = Int64(size.inUse)
         }
     }
 
@@ -343,7 +353,6 @@ final class ApplyDriver {
             state, applied: metadata.index, term: metadata.term, configuration: metadata.configuration)
         onMembers(machine.members)
         noteProgress()
-        consensusMailbox.post(.applied(machine.applied))
         machine.leadershipChanged(
             isLeader: isLeader, now: monotonicNanoseconds(), leaseExtension: electionTimeoutNanoseconds)
     }

@@ -24,11 +24,6 @@ struct ServiceContext: Sendable {
         5_000_000_000 + 2 * Int64(configuration.electionTimeoutMilliseconds) * 1_000_000
     }
 
-    func header(revision: Int64) -> ResponseHeader {
-        ResponseHeader(
-            clusterID: clusterID, memberID: memberID.rawValue, revision: revision,
-            term: board.current.leadership.term.rawValue)
-    }
 }
 
 /// The client API on one event loop: decodes what arrived in one turn, hands it on as one batch of proposals
@@ -78,6 +73,12 @@ final class ClientService: RPCLoopService {
         nextCount = firstCount
         leadership = context.board.current.leadership
         leaderlessSince = leadership.leader == .none ? monotonicNanoseconds() : nil
+    }
+
+    func header(revision: Int64) -> ResponseHeader {
+        ResponseHeader(
+            clusterID: context.clusterID, memberID: context.memberID.rawValue, revision: revision,
+            term: leadership.term.rawValue)
     }
 
     // MARK: From the connections
@@ -226,7 +227,7 @@ final class ClientService: RPCLoopService {
             answerKeepAlive(waiting, answer)
             return
         }
-        let header = context.header(revision: answer.revision)
+        let header = self.header(revision: answer.revision)
         switch answer.body {
         case .failed(let status): call.finish(status)
         case .command(.failure(let error)): call.finish(GRPCStatus(error))

@@ -70,6 +70,8 @@ final class ConsensusDriver {
     func run() {
         var events: [ConsensusEvent] = []
         var nextTick = monotonicNanoseconds() + tickNanoseconds
+        // Alone, there is nobody to wait for.
+        if machine.status.configuration.voters == [id] { try? machine.campaign() }
         while true {
             mailbox.take(into: &events, deadline: nextTick)
             for event in events {
@@ -96,7 +98,7 @@ final class ConsensusDriver {
         switch event {
         case .messages(let messages):
             let refused = machine.receive(messages)
-            if refused > 0 { logger.warning("refused malformed messages from a peer", metadata: ["count": "\(refused)"]) }
+            if refused > 0 { logger.debug("refused messages from a peer", metadata: ["count": "\(refused)"]) }
         case .proposals(let proposals):
             machine.propose(proposals)
         case .withdrawn(let requests):
@@ -113,8 +115,11 @@ final class ConsensusDriver {
         case .snapshotInstalled(let index):
             machine.snapshotInstalled(index: index)
         case .snapshotReceived(let message, let snapshot):
+            // Apart from what came before, so that the effects say whether Raft wants this very one.
+            perform(machine.takeEffects())
             staged = snapshot
             machine.receive([message])
+            perform(machine.takeEffects())
         case .snapshotReported(let member, let succeeded):
             machine.reportSnapshot(to: member, succeeded: succeeded)
         case .unreachable(let member):

@@ -95,7 +95,7 @@ extension ClientService {
         switch answer.body {
         case .keepAlive(let ttl):
             var response = Etcdserverpb_LeaseKeepAliveResponse()
-            response.header = context.header(revision: answer.revision).message
+            response.header = self.header(revision: answer.revision).message
             response.id = waiting.lease
             // A lease that is gone is no error: its TTL is 0.
             response.ttl = ttl ?? 0

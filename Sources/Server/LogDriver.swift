@@ -31,6 +31,7 @@ final class LogDriver {
     private let fail: @Sendable (any Error) -> Void
     /// A commit index that rides with the next synced write.
     private var waitingHardState: HardState?
+    private static let restNanoseconds: Int64 = 200_000_000
 
     init(
         log: RaftLog, id: MemberID, mailboxes: Mailboxes, transport: PeerTransport, metrics: Metrics,
@@ -50,10 +51,16 @@ final class LogDriver {
         var jobs: [LogJob] = []
         do {
             while true {
-                mailbox.take(into: &jobs, deadline: nil)
+                // A commit index that finds no ride within a while is written by itself, so that a log at rest ends in a
+                // record whose loss costs nothing.
+                mailbox.take(
+                    into: &jobs,
+                    deadline: waitingHardState == nil ? nil : monotonicNanoseconds() + LogDriver.restNanoseconds)
                 var group = LogJob.Append()
+                if jobs.isEmpty { group.mustSync = true }
                 for job in jobs {
                     guard case .append(let append) = job else {
+                        if group.hardState != nil || waitingHardState != nil { group.mustSync = true }
                         try write(group)
                         return
                     }

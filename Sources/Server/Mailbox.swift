@@ -1,5 +1,3 @@
-import Synchronization
-
 #if canImport(Glibc)
     import Glibc
 #endif
@@ -112,20 +110,5 @@ final class WorkerThread: Sendable {
     /// Runs something that waits on a thread of its own, which nobody joins.
     static func run(name: String, _ body: sending @escaping () -> Void) {
         pthread_detach(WorkerThread(name: name, body).handle)
-    }
-}
-
-/// Threads that are joined together.
-final class LockedThreads: Sendable {
-    private let threads = Mutex<[WorkerThread]>([])
-
-    func add(_ thread: WorkerThread) { threads.withLock { $0.append(thread) } }
-
-    func joinAll() {
-        let all = threads.withLock { threads in
-            defer { threads = [] }
-            return threads
-        }
-        for thread in all { thread.join() }
     }
 }

@@ -31,7 +31,7 @@ extension ClientService {
         _ = try decode(Etcdserverpb_StatusRequest.self, message)
         let status = context.board.current
         var response = Etcdserverpb_StatusResponse()
-        response.header = context.header(revision: status.revision).message
+        response.header = self.header(revision: status.revision).message
         response.version = VersionText.etcd
         response.dbSize = status.databaseBytes
         response.dbSizeInUse = status.databaseBytesInUse
@@ -73,7 +73,7 @@ extension ClientService {
     func authStatus(_ message: ByteBuffer, _ call: RPCCall) throws(GRPCStatus) {
         _ = try decode(Etcdserverpb_AuthStatusRequest.self, message)
         var response = Etcdserverpb_AuthStatusResponse()
-        response.header = context.header(revision: context.board.current.revision).message
+        response.header = self.header(revision: context.board.current.revision).message
         response.enabled = false
         // etcd's auth store starts at revision 1.
         response.authRevision = 1

@@ -14,13 +14,35 @@ public enum MemberProgram {
         case failed(String)
     }
 
-    /// - Returns: the process's exit code: 0 after a signal, 1 when the member could not start or had to stop.
-    public static func run(_ configuration: MemberConfiguration) async -> Int32 {
-        await run(configuration, durability: .synced)
-    }
+    /// All of gulpd: reads the settings from the process's arguments and environment, and runs a member by them.
+    /// - Returns: the process's exit code: 0 after a signal or when only a text was asked for; 1 when the settings are
+    ///   wrong, the member could not start or had to stop; 2 for flags that cannot be parsed.
+    public static func main() async -> Int32 { await main(durability: .synced) }
 
     /// - Parameter durability: see ``Member/start(_:durability:logger:)``.
-    package static func run(_ configuration: MemberConfiguration, durability: RaftLog.Durability) async -> Int32 {
+    package static func main(durability: RaftLog.Durability) async -> Int32 {
+        do throws(ConfigurationError) {
+            switch try MemberConfiguration.resolve(
+                arguments: Array(CommandLine.arguments.dropFirst()), environment: ProcessInfo.processInfo.environment)
+            {
+            case .show(let text):
+                print(text, terminator: "")
+                return 0
+            case .run(let configuration, let warnings):
+                for warning in warnings { printError(warning) }
+                return await run(configuration, durability: durability)
+            }
+        } catch {
+            printError("\(error)")
+            return error.exitCode
+        }
+    }
+
+    private static func printError(_ text: String) {
+        FileHandle.standardError.write(Data("gulpd: \(text)\n".utf8))
+    }
+
+    private static func run(_ configuration: MemberConfiguration, durability: RaftLog.Durability) async -> Int32 {
         let logger = StandardLog.logger(level: configuration.logLevel)
         let (events, continuation) = AsyncStream.makeStream(of: Event.self)
         let signals = [(SIGTERM, "SIGTERM"), (SIGINT, "SIGINT")].map { number, name in
@@ -39,7 +61,7 @@ public enum MemberProgram {
         do {
             member = try await Member.start(configuration, durability: durability, logger: logger)
         } catch {
-            FileHandle.standardError.write(Data("gulpd: \(error)\n".utf8))
+            printError("\(error)")
             return 1
         }
         let readiness = Task {
@@ -63,14 +85,15 @@ public enum MemberProgram {
             continuation.yield(.failed(reason))
         }
 
-        var code: Int32 = 0
         for await event in events {
             switch event {
             case .signal(let name):
                 logger.info("stopping", metadata: ["signal": "\(name)"])
             case .failed(let reason):
-                FileHandle.standardError.write(Data("gulpd: stopped: \(reason)\n".utf8))
-                code = 1
+                printError("stopped: \(reason)")
+                // A thread is gone that an orderly stop would wait for; what was acknowledged is on the disk.
+                ServiceNotice.stopping()
+                _exit(1)
             }
             break
         }
@@ -78,6 +101,6 @@ public enum MemberProgram {
         for task in [readiness, watchdog, failures] { task.cancel() }
         await member.stop()
         logger.info("stopped")
-        return code
+        return 0
     }
 }

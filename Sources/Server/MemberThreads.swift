@@ -1,5 +1,6 @@
 import Replica
 import Storage
+import Synchronization
 
 /// The mailboxes that join a member's threads.
 struct Mailboxes: Sendable {
@@ -13,8 +14,8 @@ final class MemberThreads: Sendable {
     private let mailboxes: Mailboxes
     private let flushThread: FlushThread
     private let storage: MemberStorage
-    private let threads = LockedThreads()
-    private let flusher = LockedThreads()
+    /// In the order of the flow: consensus, log, apply, flush.
+    private let threads = Mutex<[WorkerThread]>([])
 
     init(mailboxes: Mailboxes, flushThread: FlushThread, storage: MemberStorage) {
         self.mailboxes = mailboxes
@@ -25,10 +26,11 @@ final class MemberThreads: Sendable {
     func start(
         consensus: sending ConsensusDriver, log: sending LogDriver, apply: sending ApplyDriver
     ) {
-        flusher.add(WorkerThread(name: "flush") { [flushThread] in flushThread.run() })
-        threads.add(WorkerThread(name: "apply") { apply.run() })
-        threads.add(WorkerThread(name: "log") { log.run() })
-        threads.add(WorkerThread(name: "consensus") { consensus.run() })
+        let flush = WorkerThread(name: "flush") { [flushThread] in flushThread.run() }
+        let applying = WorkerThread(name: "apply") { apply.run() }
+        let logging = WorkerThread(name: "log") { log.run() }
+        let deciding = WorkerThread(name: "consensus") { consensus.run() }
+        threads.withLock { $0 = [deciding, logging, applying, flush] }
     }
 
     /// Whether the consensus thread takes what is posted within a second.
@@ -47,12 +49,16 @@ final class MemberThreads: Sendable {
     func stop() async {
         await withCheckedContinuation { continuation in
             WorkerThread.run(name: "stop") { [self] in
-                mailboxes.consensus.post(.stop)
-                mailboxes.log.post(.stop)
-                mailboxes.apply.post(.stop)
-                threads.joinAll()
-                flushThread.stop(final: storage.states.files)
-                flusher.joinAll()
+                // One after the other: an earlier one may still wait for a later one.
+                let stops: [() -> Void] = [
+                    { self.mailboxes.consensus.post(.stop) }, { self.mailboxes.log.post(.stop) },
+                    { self.mailboxes.apply.post(.stop) },
+                    { self.flushThread.stop(final: self.storage.states.files) },
+                ]
+                for (stop, thread) in zip(stops, threads.withLock({ $0 })) {
+                    stop()
+                    thread.join()
+                }
                 continuation.resume()
             }
         }

@@ -32,8 +32,10 @@ final class PeerDelegate: PeerTransportDelegate {
         for message in messages {
             switch message {
             case .raft(let step):
-                // Who sent it is what the connection says, not what the message claims.
-                if step.from == member || step.kind == .propose || step.kind == .readIndex { steps.append(step) }
+                // Who sent it is what the connection says, not what the message claims; only what a follower passes on
+                // to its leader may be another's. A snapshot's message comes with its data (`beginSnapshot`).
+                let isPassedOn = step.kind == .propose || step.kind == .readIndex
+                if step.kind != .snapshot, step.from == member || isPassedOn { steps.append(step) }
             case .request(let id, let body):
                 guard let question = LeaderQuestion(decoding: body) else { continue }
                 let item = ReadItem(call: CallID(loop: CallID.internalLoop, count: 0), operation: question.operation)

@@ -83,7 +83,7 @@ extension ClientService {
     }
 
     private func refuseWatch(_ call: RPCCall, reason: String) {
-        let header = context.header(revision: context.board.current.revision)
+        let header = self.header(revision: context.board.current.revision)
         call.send { buffer in
             header.write(into: &buffer)
             buffer.writeVarintField(2, UInt64(bitPattern: ClientService.noWatch))
@@ -100,7 +100,7 @@ extension ClientService {
         watchOwners[watch] = nil
         context.metrics.watchers.subtract(1, ordering: .relaxed)
         context.apply.post(.watch(.cancel([watch])))
-        let header = context.header(revision: context.board.current.revision)
+        let header = self.header(revision: context.board.current.revision)
         call.send { buffer in
             header.write(into: &buffer)
             buffer.writeVarintField(2, UInt64(bitPattern: id))
@@ -131,14 +131,14 @@ extension ClientService {
         case .delivery(let delivery): deliver(delivery)
         case .quiet(let watch, let revision):
             guard let owner = watchOwners[watch] else { return }
-            let header = context.header(revision: revision)
+            let header = self.header(revision: revision)
             owner.call.send { buffer in
                 header.write(into: &buffer)
                 buffer.writeVarintField(2, UInt64(bitPattern: owner.watchID))
             }
         case .progress(let stream, let revision):
             guard let call = watchCalls[stream] else { return }
-            let header = context.header(revision: revision)
+            let header = self.header(revision: revision)
             call.send { buffer in
                 header.write(into: &buffer)
                 buffer.writeVarintField(2, UInt64(bitPattern: ClientService.noWatch))
@@ -161,7 +161,7 @@ extension ClientService {
             watchStreams[owner.call]?.watches[owner.watchID] = .some(watch)
             watchOwners[watch] = owner
             context.metrics.watchers.add(1, ordering: .relaxed)
-            let header = context.header(revision: revision)
+            let header = self.header(revision: revision)
             owner.call.send { buffer in
                 header.write(into: &buffer)
                 buffer.writeVarintField(2, UInt64(bitPattern: owner.watchID))
@@ -172,7 +172,7 @@ extension ClientService {
 
     private func deliver(_ delivery: WatchDelivery) {
         guard let owner = watchOwners[delivery.watch] else { return }
-        let header = context.header(revision: delivery.revision)
+        let header = self.header(revision: delivery.revision)
         switch delivery.content {
         case .events(let events):
             context.metrics.eventsDelivered.add(UInt64(events.count), ordering: .relaxed)
