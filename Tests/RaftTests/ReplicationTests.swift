@@ -143,4 +143,15 @@ import Testing
         cluster[1].applied(upTo: first.committed[1].index)
         #expect(cluster[1].takeReady().committed.count == 2)
     }
+
+    /// A follower passed it on to its leader, which lost the lead to this very follower and passes it back.
+    @Test func aProposalThatComesBackToItsOriginIsAccepted() throws {
+        var cluster = try TestCluster(voters: 3)
+        try cluster.elect(1)
+        let entry = Entry(term: .zero, index: .zero, payload: Array("a".utf8))
+        try cluster[1].step(Message(kind: .propose, to: MemberID(1), from: MemberID(1), entries: [entry]))
+        try cluster[1].step(Message(kind: .readIndex, to: MemberID(1), from: MemberID(1), context: [1]))
+        try cluster.settle()
+        #expect(cluster.appliedPayloads(2) == ["a"])
+    }
 }
