@@ -54,6 +54,9 @@ struct HTTP2Session {
         nghttp2_option_set_max_continuations(option, 16)
         // Resets are bounded by the connection, which counts those it causes too.
         nghttp2_option_set_stream_reset_rate_limit(option, 1 << 32, 1 << 32)
+        // What a gRPC request's head must hold, `RequestHead` checks. nghttp2's own rules are stricter than gRPC's servers
+        // are: etcd's client of 3.4 sends a URL as its authority, which they would answer with PROTOCOL_ERROR.
+        if role == .server { nghttp2_option_set_no_http_messaging(option, 1) }
         if !limits.opensStreamWindows { nghttp2_option_set_no_auto_window_update(option, 1) }
 
         var session: OpaquePointer?

@@ -61,7 +61,7 @@ final class ClientService: RPCLoopService {
     private var leaderReads: [ReadItem] = []
     private var proposedBytes = 0
     private var leaderlessSince: Int64?
-    var pendingHTTP: [CallID: HTTPExchange] = [:]
+    private var pendingHTTP: [CallID: (exchange: HTTPExchange, startedAt: Int64)] = [:]
 
     /// Proposals that may wait at once, in bytes, on this loop; past it the answer is `too many requests`.
     private static let maximumProposedBytes = 128 << 20
@@ -166,7 +166,7 @@ final class ClientService: RPCLoopService {
     /// A read for an HTTP request.
     func read(_ operation: ReadOperation, for exchange: HTTPExchange) {
         let id = nextCallID()
-        pendingHTTP[id] = exchange
+        pendingHTTP[id] = (exchange, monotonicNanoseconds())
         reads.append(ReadItem(call: id, operation: operation))
         handOn()
     }
@@ -214,8 +214,8 @@ final class ClientService: RPCLoopService {
             if let waiting = pending.removeValue(forKey: answer.call) {
                 proposedBytes -= waiting.proposedBytes
                 self.answer(waiting, answer)
-            } else if let exchange = pendingHTTP.removeValue(forKey: answer.call) {
-                answerHTTP(exchange, answer.body)
+            } else if let waiting = pendingHTTP.removeValue(forKey: answer.call) {
+                answerHTTP(waiting.exchange, answer.body)
             }
         }
         for output in batch.watches { deliver(output) }
@@ -256,6 +256,10 @@ final class ClientService: RPCLoopService {
                 waiting.call.finish(.timedOut)
             }
         }
+        for (id, waiting) in pendingHTTP where waiting.startedAt < limit {
+            pendingHTTP[id] = nil
+            respondHealth(waiting.exchange, "RANGE ERROR")
+        }
         let withdrawn = late.filter { $0.value.proposedBytes > 0 }.map(\.key.requestID)
         if !withdrawn.isEmpty { context.consensus.post(.withdrawn(Set(withdrawn))) }
         if isLeaderless {
@@ -281,7 +285,7 @@ final class ClientService: RPCLoopService {
         for waiting in pending.values { waiting.call.finish(status) }
         pending.removeAll()
         proposedBytes = 0
-        for exchange in pendingHTTP.values { respondHealth(exchange, "SERVER STOPPED") }
+        for waiting in pendingHTTP.values { respondHealth(waiting.exchange, "SERVER STOPPED") }
         pendingHTTP.removeAll()
     }
 
@@ -294,9 +298,11 @@ final class ClientService: RPCLoopService {
         self.leadership = leadership
         if leadership.leader != .none {
             leaderlessSince = nil
-        } else if leaderlessSince == nil {
-            leaderlessSince = monotonicNanoseconds()
+            return
         }
+        if leaderlessSince == nil { leaderlessSince = monotonicNanoseconds() }
+        for waiting in pendingHTTP.values { respondHealth(waiting.exchange, "RAFT NO LEADER") }
+        pendingHTTP.removeAll()
     }
 }
 

@@ -14,7 +14,7 @@ PUTS = 400
 
 def log_files(member):
     """The files of the member's Raft log, oldest first."""
-    pattern = "member/wal/*.wal" if member.server.is_etcd else "member/log/*.log"
+    pattern = "member/wal/*.wal" if member.server.is_etcd else "member/log/records/*.log"
     found = sorted(glob.glob(str(member.data / pattern)))
     assert found, f"no {pattern} in {member.data}"
     return found
