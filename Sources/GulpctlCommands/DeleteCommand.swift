@@ -25,7 +25,8 @@ enum DeleteCommand {
                 "del command needs one argument as key and an optional argument as range_end", .badArguments)
         }
         if flags.bool("prefix"), flags.bool("from-key") {
-            throw CommandFailure("`--prefix` and `--from-key` cannot be set at the same time, choose one", .badArguments)
+            throw CommandFailure(
+                "`--prefix` and `--from-key` cannot be set at the same time, choose one", .badArguments)
         }
         let range = try KeyRange(flags.arguments, isPrefix: flags.bool("prefix"), isFromKey: flags.bool("from-key"))
         var request = Etcdserverpb_DeleteRangeRequest()

@@ -127,9 +127,9 @@ actor EtcdClient: EtcdConnection {
         request.name = String(parts[0])
         if !isPasswordKnown {
             password =
-                if !options.password.isEmpty { options.password }
-                else if parts.count == 2 { String(parts[1]) }
-                else { getpass("Password: ").map { String(cString: $0) } ?? "" }
+                if !options.password.isEmpty { options.password } else if parts.count == 2 { String(parts[1]) } else {
+                    getpass("Password: ").map { String(cString: $0) } ?? ""
+                }
             isPasswordKnown = true
         }
         request.password = password

@@ -15,6 +15,8 @@ struct GlobalOptions: Sendable {
     var isDebug: Bool
     var user: String
     var password: String
+    /// Flags that were set and ask for what is not served.
+    private var refused: [String] = []
     /// The flags' texts as the command line and the environment set them, for `--debug` to show.
     private var texts: [(name: String, text: String)] = []
 
@@ -24,7 +26,8 @@ struct GlobalOptions: Sendable {
             name: "command-timeout", defaultValue: .duration(.seconds(5)),
             help: "how long a command other than watch may take"),
         Flag(
-            name: "dial-timeout", defaultValue: .duration(.seconds(2)), help: "how long connecting to one server may take"),
+            name: "dial-timeout", defaultValue: .duration(.seconds(2)),
+            help: "how long connecting to one server may take"),
         .string("write-out", letter: "w", "simple", "output format: simple, json, table, fields or protobuf"),
         .bool("hex", "show keys and values as \\x and two digits a byte"),
         .bool("debug", "say on standard error what the client does"),
@@ -33,7 +36,8 @@ struct GlobalOptions: Sendable {
         Flag(
             name: "keepalive-time", defaultValue: .duration(.seconds(2)), help: "accepted for etcdctl's sake; not used"),
         Flag(
-            name: "keepalive-timeout", defaultValue: .duration(.seconds(6)), help: "accepted for etcdctl's sake; not used"),
+            name: "keepalive-timeout", defaultValue: .duration(.seconds(6)),
+            help: "accepted for etcdctl's sake; not used"),
         Flag(name: "insecure-transport", defaultValue: .bool(true), help: "speak without TLS"),
         .bool("insecure-skip-tls-verify", "not served yet"),
         Flag(name: "insecure-discovery", defaultValue: .bool(true), help: "not served yet"),
@@ -46,7 +50,8 @@ struct GlobalOptions: Sendable {
 
     /// What needs TLS or DNS discovery: refused when set away from its default, rather than passed over.
     private static let notServed = [
-        "insecure-transport", "insecure-skip-tls-verify", "cacert", "cert", "key", "discovery-srv", "discovery-srv-name",
+        "insecure-transport", "insecure-skip-tls-verify", "cacert", "cert", "key", "discovery-srv",
+        "discovery-srv-name",
     ]
 
     static func isBool(name: String) -> Bool {
@@ -66,7 +71,9 @@ struct GlobalOptions: Sendable {
         }
         func bool(_ name: String) -> Bool { if case .bool(let value)? = values[name] { value } else { false } }
         func text(_ name: String) -> String { if case .string(let value)? = values[name] { value } else { "" } }
-        func duration(_ name: String) -> Duration { if case .duration(let value)? = values[name] { value } else { .zero } }
+        func duration(_ name: String) -> Duration {
+            if case .duration(let value)? = values[name] { value } else { .zero }
+        }
         if case .list(let list)? = values["endpoints"] { endpoints = list }
         dialTimeout = duration("dial-timeout")
         commandTimeout = duration("command-timeout")
@@ -81,8 +88,6 @@ struct GlobalOptions: Sendable {
             }
         }
     }
-
-    private var refused: [String] = []
 
     /// Refuses what was asked for and is not served.
     func checkServed() throws(CommandFailure) {
@@ -129,7 +134,8 @@ struct GlobalOptions: Sendable {
             do {
                 return try flag.defaultValue.reading(text)
             } catch {
-                throw CommandFailure("invalid value \(QuotedBytes.quote(text)) for \(name): \(error.text)", .badArguments)
+                throw CommandFailure(
+                    "invalid value \(QuotedBytes.quote(text)) for \(name): \(error.text)", .badArguments)
             }
         }
         return flag.defaultValue

@@ -68,7 +68,9 @@ enum GoSyntax {
         var nanoseconds = 0.0
         while !rest.isEmpty {
             let number = rest.prefix { $0 == "." || ($0.isASCII && $0.isNumber) }
-            guard number != ".", let value = Double(number.hasSuffix(".") ? number + "0" : number) else { throw invalid }
+            guard number != ".", let value = Double(number.hasSuffix(".") ? number + "0" : number) else {
+                throw invalid
+            }
             rest = rest.dropFirst(number.count)
             let unit = rest.prefix { $0 != "." && !($0.isASCII && $0.isNumber) }
             guard !unit.isEmpty else { throw GoSyntaxError(text: "time: missing unit in duration \(quoted)") }

@@ -15,7 +15,8 @@ struct KeyRange: Equatable {
         if arguments.count > 1 {
             guard !isPrefix, !isFromKey else {
                 throw CommandFailure(
-                    "too many arguments, only accept one argument when `--prefix` or `--from-key` is set", .badArguments)
+                    "too many arguments, only accept one argument when `--prefix` or `--from-key` is set", .badArguments
+                )
             }
             end = Data(arguments[1])
         }

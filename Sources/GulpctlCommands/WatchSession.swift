@@ -38,6 +38,7 @@ actor WatchSession {
                 }
             } catch let error as RPCError {
                 self.stream = nil
+                try Task.checkCancellation()  // the program ends: that is no news of the watches
                 if !Self.isWorthAnotherStream(error) { try await endAll(because: error.commandText) }
             }
             self.stream = nil

@@ -102,34 +102,48 @@ func gulpctl(
 }
 
 struct CommandTests {
-    @Test(arguments: [
-        (["get"], "get command needs one argument as key and an optional argument as range_end", 128),
-        (["get", "a", "b", "--prefix"],
-            "too many arguments, only accept one argument when `--prefix` or `--from-key` is set", 128),
-        (["get", "--prefix", "--from-key", "a"],
-            "`--prefix` and `--from-key` cannot be set at the same time, choose one", 128),
-        (["get", "a", "--keys-only", "--count-only", "--consistency", "z"],
-            "`--keys-only` and `--count-only` cannot be set at the same time, choose one", 128),
-        (["get", "a", "--consistency="], "unknown consistency flag \"\"", 4),
-        (["get", "a", "--order", "bogus", "--sort-by", "bogus"], "bad sort order bogus", 4),
-        (["get", "a", "--sort-by", "bogus"], "bad sort target bogus", 4),
-        (["get", "a", "-w", "bogus"], "unsupported output format", 4),
-        (["get", "a", "-w", "table"], "table not supported as output format", 4),
-        (["get", "a", "--count-only"], "--count-only is only for `--write-out=fields`", 128),
-        (["get", "a", "--print-value-only", "-w", "json"], "print-value-only is only for `--write-out=simple`", 128),
-        (["put"], "put command needs 1 argument and input from stdin or 2 arguments", 128),
-        (["put", "a"], "put command needs 1 argument and input from stdin or 2 arguments", 128),
-        (["put", "a", "b", "--ignore-value"], "put command needs only 1 argument when 'ignore-value' is set", 128),
-        (["put", "a", "b", "--lease", "0x1"],
-            #"bad lease ID (strconv.ParseInt: parsing "0x1": invalid syntax), expecting ID in Hex"#, 128),
-        (["put", "a", "b", "--lease=ffffffffffffffff"],
-            #"bad lease ID (strconv.ParseInt: parsing "ffffffffffffffff": value out of range), expecting ID in Hex"#,
-            128),
-        (["del"], "del command needs one argument as key and an optional argument as range_end", 128),
-        (["watch"], "bad number of arguments", 128),
-        (["watch", "a", "--"], "bad number of arguments (found separator --, but no commands)", 128),
-        (["watch", "a", "b", "--prefix"], "`range_end` and `--prefix` are mutually exclusive", 128),
-    ] as [([String], String, Int32)])
+    @Test(
+        arguments: [
+            (["get"], "get command needs one argument as key and an optional argument as range_end", 128),
+            (
+                ["get", "a", "b", "--prefix"],
+                "too many arguments, only accept one argument when `--prefix` or `--from-key` is set", 128
+            ),
+            (
+                ["get", "--prefix", "--from-key", "a"],
+                "`--prefix` and `--from-key` cannot be set at the same time, choose one", 128
+            ),
+            (
+                ["get", "a", "--keys-only", "--count-only", "--consistency", "z"],
+                "`--keys-only` and `--count-only` cannot be set at the same time, choose one", 128
+            ),
+            (["get", "a", "--consistency="], "unknown consistency flag \"\"", 4),
+            (["get", "a", "--order", "bogus", "--sort-by", "bogus"], "bad sort order bogus", 4),
+            (["get", "a", "--sort-by", "bogus"], "bad sort target bogus", 4),
+            (["get", "a", "-w", "bogus"], "unsupported output format", 4),
+            (["get", "a", "-w", "table"], "table not supported as output format", 4),
+            (["get", "a", "--count-only"], "--count-only is only for `--write-out=fields`", 128),
+            (
+                ["get", "a", "--print-value-only", "-w", "json"], "print-value-only is only for `--write-out=simple`",
+                128
+            ),
+            (["put"], "put command needs 1 argument and input from stdin or 2 arguments", 128),
+            (["put", "a"], "put command needs 1 argument and input from stdin or 2 arguments", 128),
+            (["put", "a", "b", "--ignore-value"], "put command needs only 1 argument when 'ignore-value' is set", 128),
+            (
+                ["put", "a", "b", "--lease", "0x1"],
+                #"bad lease ID (strconv.ParseInt: parsing "0x1": invalid syntax), expecting ID in Hex"#, 128
+            ),
+            (
+                ["put", "a", "b", "--lease=ffffffffffffffff"],
+                #"bad lease ID (strconv.ParseInt: parsing "ffffffffffffffff": value out of range), expecting ID in Hex"#,
+                128
+            ),
+            (["del"], "del command needs one argument as key and an optional argument as range_end", 128),
+            (["watch"], "bad number of arguments", 128),
+            (["watch", "a", "--"], "bad number of arguments (found separator --, but no commands)", 128),
+            (["watch", "a", "b", "--prefix"], "`range_end` and `--prefix` are mutually exclusive", 128),
+        ] as [([String], String, Int32)])
     func aMistakeIsNamedAsEtcdctlNamesIt(arguments: [String], text: String, status: Int32) async {
         let console = RecordingConsole()
         let bytes = arguments.map { Array($0.utf8) }
@@ -140,7 +154,8 @@ struct CommandTests {
     @Test func theStoresOwnErrorsAreShownByTheirTextAlone() async {
         let compacted = RPCError(.outOfRange, "etcdserver: mvcc: required revision has been compacted")
         let result = await gulpctl("get", "a", connection: PreparedConnection(error: compacted))
-        #expect(result.status == 1 && result.errors == "Error: etcdserver: mvcc: required revision has been compacted\n")
+        #expect(
+            result.status == 1 && result.errors == "Error: etcdserver: mvcc: required revision has been compacted\n")
         let unknown = RPCError(.unimplemented, "unknown service x")
         #expect(unknown.commandText == "rpc error: code = Unimplemented desc = unknown service x")
         #expect(RPCError(.deadlineExceeded, "").commandText == "context deadline exceeded")
@@ -149,7 +164,8 @@ struct CommandTests {
     @Test func flagsMayStandBeforeTheCommand() async {
         var connection = PreparedConnection()
         connection.found.kvs = [FormatTests.kv("a", "1")]
-        #expect(await gulpctl("--hex", "--endpoints", "h:1", "get", "a", connection: connection).output == "\\x61\n\\x31\n")
+        #expect(
+            await gulpctl("--hex", "--endpoints", "h:1", "get", "a", connection: connection).output == "\\x61\n\\x31\n")
         #expect(await gulpctl("-wsimple", "--prefix=true", "get", "a", connection: connection).output == "a\n1\n")
         #expect(await gulpctl("-w", "simple", "ge", "a", connection: connection).output == "a\n1\n")
     }
@@ -204,11 +220,12 @@ struct CommandTests {
         #expect(request.value == Data("v1\nv2".utf8) && request.lease == 0x7f && request.prevKv)
     }
 
-    @Test(arguments: [
-        (["a"], false, false, [0x61], []), (["a", "c"], false, false, [0x61], [0x63]),
-        (["a"], true, false, [0x61], [0x62]), ([""], true, false, [0], [0]),
-        (["a"], false, true, [0x61], [0]), ([""], false, true, [0], [0]), (["a", ""], false, false, [0x61], []),
-    ] as [([String], Bool, Bool, [UInt8], [UInt8])])
+    @Test(
+        arguments: [
+            (["a"], false, false, [0x61], []), (["a", "c"], false, false, [0x61], [0x63]),
+            (["a"], true, false, [0x61], [0x62]), ([""], true, false, [0], [0]),
+            (["a"], false, true, [0x61], [0]), ([""], false, true, [0], [0]), (["a", ""], false, false, [0x61], []),
+        ] as [([String], Bool, Bool, [UInt8], [UInt8])])
     func keysAndFlagsMakeARange(keys: [String], isPrefix: Bool, isFromKey: Bool, key: [UInt8], end: [UInt8]) throws {
         let range = try KeyRange(keys.map { Array($0.utf8) }, isPrefix: isPrefix, isFromKey: isFromKey)
         #expect(range.key == Data(key) && range.end == Data(end))

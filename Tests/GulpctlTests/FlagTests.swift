@@ -35,26 +35,33 @@ struct FlagTests {
         #expect(try parse([[0xff, 0x2d]]).arguments == [[0xff, 0x2d]])
     }
 
-    @Test(arguments: [
-        (["--bogus"], "unknown flag: --bogus"),
-        (["--limit"], "flag needs an argument: --limit"),
-        (["-w"], "flag needs an argument: 'w' in -w"),
-        (["-z"], "unknown shorthand flag: 'z' in -z"),
-        (["-help"], "unknown shorthand flag: 'e' in -elp"),
-        (["--=x"], "bad flag syntax: --=x"),
-        (["--limit", "x"], #"invalid argument "x" for "--limit" flag: strconv.ParseInt: parsing "x": invalid syntax"#),
-        (["--prefix="], #"invalid argument "" for "--prefix" flag: strconv.ParseBool: parsing "": invalid syntax"#),
-        (["--command-timeout", "5"],
-            #"invalid argument "5" for "--command-timeout" flag: time: missing unit in duration "5""#),
-    ] as [([String], String)])
+    @Test(
+        arguments: [
+            (["--bogus"], "unknown flag: --bogus"),
+            (["--limit"], "flag needs an argument: --limit"),
+            (["-w"], "flag needs an argument: 'w' in -w"),
+            (["-z"], "unknown shorthand flag: 'z' in -z"),
+            (["-help"], "unknown shorthand flag: 'e' in -elp"),
+            (["--=x"], "bad flag syntax: --=x"),
+            (
+                ["--limit", "x"],
+                #"invalid argument "x" for "--limit" flag: strconv.ParseInt: parsing "x": invalid syntax"#
+            ),
+            (["--prefix="], #"invalid argument "" for "--prefix" flag: strconv.ParseBool: parsing "": invalid syntax"#),
+            (
+                ["--command-timeout", "5"],
+                #"invalid argument "5" for "--command-timeout" flag: time: missing unit in duration "5""#
+            ),
+        ] as [([String], String)])
     func whatCannotBeReadIsNamedAsPflagNamesIt(arguments: [String], text: String) {
         #expect(throws: FlagFailure(text: text)) { try parse(arguments.map { Array($0.utf8) }) }
     }
 
-    @Test(arguments: [
-        ("0x10", 16), ("1_0", 10), ("010", 8), ("0b11", 3), ("-0x1", -1), ("+7", 7), ("0", 0),
-        ("-9223372036854775808", Int64.min),
-    ] as [(String, Int64)])
+    @Test(
+        arguments: [
+            ("0x10", 16), ("1_0", 10), ("010", 8), ("0b11", 3), ("-0x1", -1), ("+7", 7), ("0", 0),
+            ("-9223372036854775808", Int64.min),
+        ] as [(String, Int64)])
     func integersAreReadInGoSyntax(text: String, value: Int64) throws {
         #expect(try GoSyntax.int64(text, base: 0) == value)
     }
@@ -73,7 +80,8 @@ struct FlagTests {
     }
 
     @Test(arguments: [
-        ("x", #"time: invalid duration "x""#), ("", #"time: invalid duration """#), (".", #"time: invalid duration ".""#),
+        ("x", #"time: invalid duration "x""#), ("", #"time: invalid duration """#),
+        (".", #"time: invalid duration ".""#),
         ("1d", #"time: unknown unit "d" in duration "1d""#), ("5 s", #"time: unknown unit " s" in duration "5 s""#),
         ("1.", #"time: missing unit in duration "1.""#), ("99999999h", #"time: invalid duration "99999999h""#),
     ])
@@ -129,7 +137,9 @@ struct FlagTests {
     }
 
     @Test func withoutEndpointsThereIsNoConnection() throws {
-        #expect(throws: CommandFailure("etcdclient: no available endpoints", .badConnection)) { try Endpoint.list([""]) }
+        #expect(throws: CommandFailure("etcdclient: no available endpoints", .badConnection)) {
+            try Endpoint.list([""])
+        }
         #expect(try Endpoint.list(["a:1", ""]).count == 1)
     }
 }

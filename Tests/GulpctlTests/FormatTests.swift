@@ -12,7 +12,8 @@ struct FormatTests {
         $0.revision = 12
         $0.raftTerm = 2
     }
-    static let headerJSON = #"{"cluster_id":10144879847569953045,"member_id":12428976124636271536,"revision":12,"raft_term":2}"#
+    static let headerJSON =
+        #"{"cluster_id":10144879847569953045,"member_id":12428976124636271536,"revision":12,"raft_term":2}"#
     static let headerFields = """
         "ClusterID" : 10144879847569953045
         "MemberID" : 12428976124636271536
@@ -109,7 +110,8 @@ struct FormatTests {
         compacted.canceled = true
         #expect(
             text(JSONFormat().bytes(compacted))
-                == #"{"Header":{"cluster_id":5},"Events":[],"CompactRevision":3,"Canceled":true,"Created":false}"# + "\n")
+                == #"{"Header":{"cluster_id":5},"Events":[],"CompactRevision":3,"Canceled":true,"Created":false}"#
+                + "\n")
         #expect(
             text(JSONFormat().bytes(WatchNotice(closedBecause: "any").response))
                 == #"{"Header":{},"Events":null,"CompactRevision":0,"Canceled":true,"Created":false}"# + "\n")
@@ -170,15 +172,18 @@ struct FormatTests {
         }
     }
 
-    @Test(arguments: [
-        (Array("\u{1}\u{2}\u{7}\u{8}\u{c}\u{b}\r\t\\\"'`".utf8), #""\x01\x02\a\b\f\v\r\t\\\"'`""#),
-        ([0x7f], #""\u007f""#), ([0xff, 0xfe, 0x80, 0x61, 0xc3], #""\xff\xfe\x80a\xc3""#),
-        (Array("é 日本 \u{a0}\u{200b}\u{2028}🎉\u{e0001}\u{e000}\u{378}\u{ad}".utf8),
-            #""é 日本 \u00a0\u200b\u2028🎉\U000e0001\ue000\u0378\u00ad""#),
-        ([0xed, 0xa0, 0x80], #""\xed\xa0\x80""#), ([0xef, 0xbf, 0xbd], "\"\u{fffd}\""),
-        ([0xf4, 0x90, 0x80, 0x80], #""\xf4\x90\x80\x80""#), ([0xe2, 0x82], #""\xe2\x82""#),
-        ([0xc0, 0x80], #""\xc0\x80""#), ([], #""""#),
-    ] as [([UInt8], String)])
+    @Test(
+        arguments: [
+            (Array("\u{1}\u{2}\u{7}\u{8}\u{c}\u{b}\r\t\\\"'`".utf8), #""\x01\x02\a\b\f\v\r\t\\\"'`""#),
+            ([0x7f], #""\u007f""#), ([0xff, 0xfe, 0x80, 0x61, 0xc3], #""\xff\xfe\x80a\xc3""#),
+            (
+                Array("é 日本 \u{a0}\u{200b}\u{2028}🎉\u{e0001}\u{e000}\u{378}\u{ad}".utf8),
+                #""é 日本 \u00a0\u200b\u2028🎉\U000e0001\ue000\u0378\u00ad""#
+            ),
+            ([0xed, 0xa0, 0x80], #""\xed\xa0\x80""#), ([0xef, 0xbf, 0xbd], "\"\u{fffd}\""),
+            ([0xf4, 0x90, 0x80, 0x80], #""\xf4\x90\x80\x80""#), ([0xe2, 0x82], #""\xe2\x82""#),
+            ([0xc0, 0x80], #""\xc0\x80""#), ([], #""""#),
+        ] as [([UInt8], String)])
     func bytesAreQuotedAsGoQuotesThem(bytes: [UInt8], quoted: String) {
         #expect(QuotedBytes.quote(bytes) == quoted)
     }

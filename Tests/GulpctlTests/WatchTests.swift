@@ -18,11 +18,13 @@ private func put(_ key: String, _ value: String, revision: Int64, watch: Int64 =
     .with {
         $0.header.revision = revision
         $0.watchID = watch
-        $0.events = [.with {
-            $0.kv.key = Data(key.utf8)
-            $0.kv.value = Data(value.utf8)
-            $0.kv.modRevision = revision
-        }]
+        $0.events = [
+            .with {
+                $0.kv.key = Data(key.utf8)
+                $0.kv.value = Data(value.utf8)
+                $0.kv.modRevision = revision
+            }
+        ]
     }
 }
 
@@ -137,17 +139,21 @@ struct WatchTests {
     @Test func theCommandRunsForEveryEventAndItsFailureEndsTheWatch() async {
         var connection = PreparedConnection()
         connection.streams = [[created(0), put("w", "1", revision: 11)]]
-        let result = await gulpctl("watch", "w", "--", "sh", "-c", "test $ETCD_WATCH_KEY = '\"w\"' && exit 3", connection: connection)
+        let result = await gulpctl(
+            "watch", "w", "--", "sh", "-c", "test $ETCD_WATCH_KEY = '\"w\"' && exit 3", connection: connection)
         #expect(result.status == 1)
-        #expect(result.errors == #"command ["sh" "-c" "test $ETCD_WATCH_KEY = '\"w\"' && exit 3"] error (exit status 3)"# + "\n")
+        #expect(
+            result.errors == #"command ["sh" "-c" "test $ETCD_WATCH_KEY = '\"w\"' && exit 3"] error (exit status 3)"#
+                + "\n")
     }
 
-    @Test(arguments: [
-        (["/nope", "x"], "fork/exec /nope: no such file or directory"),
-        (["no-such-program"], #"exec: "no-such-program": executable file not found in $PATH"#),
-        (["/tmp"], "fork/exec /tmp: permission denied"), (["sh", "-c", "kill -9 $$"], "signal: killed"),
-        (["true"], nil),
-    ] as [([String], String?)])
+    @Test(
+        arguments: [
+            (["/nope", "x"], "fork/exec /nope: no such file or directory"),
+            (["no-such-program"], #"exec: "no-such-program": executable file not found in $PATH"#),
+            (["/tmp"], "fork/exec /tmp: permission denied"), (["sh", "-c", "kill -9 $$"], "signal: killed"),
+            (["true"], nil),
+        ] as [([String], String?)])
     func aCommandsTroubleIsToldInGoWords(arguments: [String], trouble: String?) async {
         #expect(await ChildProcess.run(arguments.map { Array($0.utf8) }, adding: []) == trouble)
     }
@@ -173,20 +179,28 @@ struct WatchTests {
         let sent = connection.sent.read { $0 }.first?.createRequest
         #expect(sent?.key == Data("w".utf8) && sent?.rangeEnd == Data("z".utf8))
         let twice = await gulpctl("watch", "w", environment: ["ETCDCTL_WATCH_KEY": "w"])
-        #expect(twice.errors == "Error: bad number of arguments (found conflicting environment key)\n" && twice.status == 128)
+        #expect(
+            twice.errors == "Error: bad number of arguments (found conflicting environment key)\n"
+                && twice.status == 128)
         let end = await gulpctl("watch", environment: ["ETCDCTL_WATCH_RANGE_END": "z"])
         #expect(end.errors == "Error: ETCDCTL_WATCH_KEY is empty but got ETCDCTL_WATCH_RANGE_END=\"z\"\n")
     }
 
-    @Test(arguments: [
-        ("foo\n", "Invalid command foo (only support watch)\n", 3), ("\n", "Invalid command:  (watch and progress supported)\n", 3),
-        ("watch\n", "Invalid command watch (command type or key is not provided)\n", 3),
-        ("watch a b --prefix\n", "Invalid command watch a b --prefix (`range_end` and `--prefix` are mutually exclusive)\n", 3),
-        ("progress\nunfinished", "", 3), ("watch --bogus\n", "Error: unknown flag: --bogus\n", 128),
-        ("watch -w json w\n", "Error: unknown shorthand flag: 'w' in -w\n", 128),
-        ("watch -h w\n", "Error: pflag: help requested\n", 128),
-        ("watch w --\n", "Error: bad number of arguments (found separator --, but no commands)\n", 128),
-    ] as [(String, String, Int32)])
+    @Test(
+        arguments: [
+            ("foo\n", "Invalid command foo (only support watch)\n", 3),
+            ("\n", "Invalid command:  (watch and progress supported)\n", 3),
+            ("watch\n", "Invalid command watch (command type or key is not provided)\n", 3),
+            (
+                "watch a b --prefix\n",
+                "Invalid command watch a b --prefix (`range_end` and `--prefix` are mutually exclusive)\n", 3
+            ),
+            ("progress\nunfinished", "", 3), ("watch w\nwatch v\n", "", 3),
+            ("watch --bogus\n", "Error: unknown flag: --bogus\n", 128),
+            ("watch -w json w\n", "Error: unknown shorthand flag: 'w' in -w\n", 128),
+            ("watch -h w\n", "Error: pflag: help requested\n", 128),
+            ("watch w --\n", "Error: bad number of arguments (found separator --, but no commands)\n", 128),
+        ] as [(String, String, Int32)])
     func interactiveLinesAreAnsweredAsEtcdctlAnswersThem(input: String, errors: String, status: Int32) async {
         var connection = PreparedConnection()
         connection.keepsStreamsOpen = true
@@ -198,7 +212,8 @@ struct WatchTests {
     @Test(arguments: [
         ("watch w", ["watch", "w"]), ("  watch \t w ", ["watch", "w"]), ("", []),
         (#"watch "hi there" 'a b' $HOME a\ b"#, ["watch", "hi there", "a b", "$HOME", #"a\"#, "b"]),
-        (#"watch "w2 --rev"#, ["watch", "w2", "--rev"]), (#"a "x\"y\n" 'c\d' y"z""#, ["a", "x\"y\n", #"c\d"#, #"y"z""#]),
+        (#"watch "w2 --rev"#, ["watch", "w2", "--rev"]),
+        (#"a "x\"y\n" 'c\d' y"z""#, ["a", "x\"y\n", #"c\d"#, #"y"z""#]),
         (#""" ''"#, ["", ""]),
     ])
     func aTypedLineIsSplitIntoWords(line: String, expected: [String]) {
