@@ -62,7 +62,7 @@ let package = Package(
         // The programs: flags, wiring, signals.
         .executableTarget(name: "gulpd", dependencies: ["Server"]),
         .executableTarget(name: "gulpctl", dependencies: ["GulpctlCommands"]),
-        .target(name: "GulpctlCommands", dependencies: ["GRPC", "EtcdAPI"]),
+        .target(name: "GulpctlCommands", dependencies: ["GRPC", "EtcdAPI"] + nio),
         .target(name: "Simulation", dependencies: ["Replica"]),
         .executableTarget(
             name: "simulate",
