@@ -155,10 +155,11 @@ extension RaftNode {
 }
 
 extension Message.Kind {
-    /// What a member sends to itself; a wish to transfer leadership may name the leader as its origin.
+    /// What a member sends to itself; a wish to transfer leadership may name the leader as its origin, and what was
+    /// passed on to a member that no longer leads may be passed back to its origin, which now does.
     var canBeOwn: Bool {
         switch self {
-        case .appendResponse, .voteResponse, .preVoteResponse, .transferLeader: true
+        case .appendResponse, .voteResponse, .preVoteResponse, .transferLeader, .propose, .readIndex: true
         default: false
         }
     }
