@@ -83,7 +83,7 @@ let package = Package(
         .testTarget(name: "TransportTests", dependencies: ["Transport"]),
         .testTarget(name: "DiscoveryTests", dependencies: ["Discovery"]),
         .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
-        .testTarget(name: "ServerTests", dependencies: ["Server"]),
+        .testTarget(name: "ServerTests", dependencies: ["Server", "EtcdAPI"] + nio),
         .testTarget(name: "GulpctlTests", dependencies: ["GulpctlCommands"]),
     ],
     swiftLanguageModes: [.v6]

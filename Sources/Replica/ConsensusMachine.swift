@@ -30,6 +30,9 @@ public struct ConsensusEffects: Sendable {
     public var messagesAfterAppend: [Message] = []
     /// In log order, each exactly once, and durable in the local log.
     public var committed: [Entry] = []
+    /// `committed` holds a membership change: neither it nor what follows is applied before this and all earlier hard
+    /// states are durable, lest a restarted member campaign with the old majority. (etcd-io/raft issues 456 and 469.)
+    public var commitMustBeDurableBeforeApply = false
     /// Followers that need the state; the transport sends it beside the message.
     public var snapshotsToSend: [Message] = []
     /// Reads that may be answered once the index is applied.
@@ -48,7 +51,7 @@ public struct ConsensusEffects: Sendable {
     /// Whether the log thread has something to do.
     public var needsAppend: Bool {
         hardState != nil || snapshotToInstall != nil || !entriesToAppend.isEmpty || !messagesAfterAppend.isEmpty
-            || truncateLogUpTo != nil
+            || truncateLogUpTo != nil || commitMustBeDurableBeforeApply
     }
 }
 
@@ -246,6 +249,7 @@ public struct ConsensusMachine: Sendable {
         if let hardState = ready.hardState { effects.hardState = hardState }
         if let snapshot = ready.snapshot { effects.snapshotToInstall = snapshot }
         if ready.mustSync || ready.commitMustBeDurableBeforeApply { effects.mustSync = true }
+        if ready.commitMustBeDurableBeforeApply { effects.commitMustBeDurableBeforeApply = true }
         for entry in ready.entriesToAppend { bytesSinceCut += entry.payload.count }
         if effects.entriesToAppend.isEmpty {
             effects.entriesToAppend = ready.entriesToAppend

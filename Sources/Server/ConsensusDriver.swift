@@ -14,6 +14,8 @@ enum ConsensusEvent: Sendable {
     case leaderRead(ReadBatch)
     case peerResponse(request: UInt64, body: [UInt8])
     case appended(term: Term, index: LogIndex, messagesToSelf: [Message])
+    /// So many batches of committed entries were handed on after the sync that they waited for.
+    case commitsHandedOn(Int)
     case snapshotInstalled(LogIndex)
     case snapshotReceived(Message, SnapshotReceiver)
     case snapshotReported(MemberID, succeeded: Bool)
@@ -43,11 +45,15 @@ final class ConsensusDriver {
     private var nextToken: UInt64 = 0
     private var batchesByToken: [ReadToken: ReadBatch] = [:]
     /// Asked of the leader over the peer connection; the answer comes back under the token.
-    private var askedOfLeader: [ReadToken: ReadBatch] = [:]
+    private var askedOfLeader: [ReadToken: (batch: ReadBatch, ticks: Int)] = [:]
+    /// An answer that has not come by then was lost on the way, and its client has given up.
+    private static let askedTicks = 100
     /// Waiting for a leader to be known.
     private var parked: [ReadToken] = []
     /// Parked until a moment ago: to be asked again now that there is a leader.
     private var retriedReads: [ReadToken] = []
+    /// Batches of committed entries that go by way of the log thread.
+    private var commitsBehindSync = 0
     /// Received whole, its message stepped; kept until the log thread asks for it.
     private var staged: SnapshotReceiver?
 
@@ -81,6 +87,7 @@ final class ConsensusDriver {
             let now = monotonicNanoseconds()
             if now >= nextTick {
                 machine.tick()
+                forgetLostQuestions()
                 // After a pause of the process the missed ticks are not made up: they would only
                 // start elections that nobody needs.
                 nextTick = max(nextTick + tickNanoseconds, now)
@@ -112,6 +119,8 @@ final class ConsensusDriver {
         case .appended(let term, let index, let messagesToSelf):
             if index > .zero { machine.appended(term: term, index: index) }
             machine.receive(messagesToSelf)
+        case .commitsHandedOn(let count):
+            commitsBehindSync -= count
         case .snapshotInstalled(let index):
             machine.snapshotInstalled(index: index)
         case .snapshotReceived(let message, let snapshot):
@@ -146,24 +155,21 @@ final class ConsensusDriver {
             transport.send(effects.messages.map { ($0.to, .raft($0)) })
         }
         for message in effects.snapshotsToSend { applyMailbox.post(.sendSnapshot(message)) }
-        if effects.needsAppend {
+        // Before the log's job: a snapshot that it installs stands for what comes after these.
+        let committedAfterSync = handOnCommitted(effects)
+        if effects.needsAppend || !committedAfterSync.isEmpty {
             logMailbox.post(
                 .append(
                     LogJob.Append(
                         hardState: effects.hardState,
                         snapshot: effects.snapshotToInstall.map { ($0, staged) },
                         entries: effects.entriesToAppend, mustSync: effects.mustSync,
-                        messages: effects.messagesAfterAppend,
+                        messages: effects.messagesAfterAppend, committed: committedAfterSync.isEmpty ? [] : [committedAfterSync],
                         truncateUpTo: effects.truncateLogUpTo)))
         }
         if staged != nil {
             // Either the log thread owns it now, or Raft had no use for it and it goes.
             staged = nil
-        }
-        if !effects.committed.isEmpty {
-            let last = effects.committed[effects.committed.count - 1].index
-            board.update { $0.committed = last }
-            applyMailbox.post(.committed(effects.committed))
         }
         for reads in effects.confirmedReads {
             let batches = reads.tokens.compactMap { batchesByToken.removeValue(forKey: $0) }
@@ -171,6 +177,19 @@ final class ConsensusDriver {
         }
         for (token, leader) in effects.redirectedReads { redirect(token, to: leader) }
         if !effects.refusedProposals.isEmpty { refuse(effects.refusedProposals.map(\.requestID)) }
+    }
+
+    /// Gives committed entries to the apply thread.
+    /// - Returns: those that have to wait for the log's next sync instead, and with it everything after them.
+    private func handOnCommitted(_ effects: ConsensusEffects) -> [Entry] {
+        guard let last = effects.committed.last else { return [] }
+        board.update { $0.committed = last.index }
+        if effects.commitMustBeDurableBeforeApply || commitsBehindSync > 0 {
+            commitsBehindSync += 1
+            return effects.committed
+        }
+        applyMailbox.post(.committed(effects.committed))
+        return []
     }
 
     private func noteLeadership(_ leadership: Leadership) {
@@ -192,7 +211,7 @@ final class ConsensusDriver {
             // Whoever was asked before may be gone; asking twice is harmless, these are reads and renewals.
             retriedReads += parked + askedOfLeader.keys.sorted { $0.rawValue < $1.rawValue }
             parked.removeAll()
-            for (token, batch) in askedOfLeader { batchesByToken[token] = batch }
+            for (token, asked) in askedOfLeader { batchesByToken[token] = asked.batch }
             askedOfLeader.removeAll()
         }
     }
@@ -218,6 +237,12 @@ final class ConsensusDriver {
         return token
     }
 
+    private func forgetLostQuestions() {
+        for (token, asked) in askedOfLeader {
+            askedOfLeader[token] = asked.ticks < ConsensusDriver.askedTicks ? (asked.batch, asked.ticks + 1) : nil
+        }
+    }
+
     private func redirect(_ token: ReadToken, to leader: MemberID) {
         guard let batch = batchesByToken[token] else { return }
         if case .peer(let member, let request) = batch.origin {
@@ -227,13 +252,13 @@ final class ConsensusDriver {
             parked.append(token)
         } else if let item = batch.items.first, let question = LeaderQuestion(item.operation) {
             batchesByToken[token] = nil
-            askedOfLeader[token] = batch
+            askedOfLeader[token] = (batch, 0)
             transport.send([(leader, .request(id: token.rawValue, body: question.encoded()))])
         }
     }
 
     private func handleLeaderAnswer(_ token: ReadToken, _ body: [UInt8]) {
-        guard let batch = askedOfLeader.removeValue(forKey: token) else { return }
+        guard let batch = askedOfLeader.removeValue(forKey: token)?.batch else { return }
         guard let item = batch.items.first, case .loop(let loop) = batch.origin else { return }
         switch LeaderAnswer(decoding: body) {
         case .answer(let answer, let revision):

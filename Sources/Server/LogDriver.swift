@@ -13,6 +13,8 @@ enum LogJob: Sendable {
         var mustSync = false
         /// They leave when all of the above is durable.
         var messages: [Message] = []
+        /// Committed entries that may be applied only after this sync; see `commitMustBeDurableBeforeApply`.
+        var committed: [[Entry]] = []
         var truncateUpTo: LogIndex?
     }
     case append(Append)
@@ -90,6 +92,7 @@ final class LogDriver {
             group.entries.append(contentsOf: append.entries)
         }
         group.messages.append(contentsOf: append.messages)
+        group.committed.append(contentsOf: append.committed)
         if let truncate = append.truncateUpTo { group.truncateUpTo = truncate }
     }
 
@@ -107,6 +110,13 @@ final class LogDriver {
 
     private func install(_ append: LogJob.Append) throws {
         guard let snapshot = append.snapshot else { return }
+        var append = append
+        if !append.committed.isEmpty {
+            // They stand before the snapshot, and wait for the hard state alone.
+            try log.append(hardState: append.hardState ?? waitingHardState, entries: [])
+            handOn(append.committed)
+            append.committed = []
+        }
         // The state first: a crash in between leaves a log that lacks the state's (index, term), which the
         // start recognises and clears. The other way round would leave neither.
         let installed = Completion()
@@ -119,7 +129,14 @@ final class LogDriver {
         report(append)
     }
 
+    private func handOn(_ committed: [[Entry]]) {
+        guard !committed.isEmpty else { return }
+        for entries in committed { applyMailbox.post(.committed(entries)) }
+        consensusMailbox.post(.commitsHandedOn(committed.count))
+    }
+
     private func report(_ group: LogJob.Append) {
+        handOn(group.committed)
         let others = group.messages.filter { $0.to != id }
         if !others.isEmpty { transport.send(others.map { ($0.to, .raft($0)) }) }
         let toSelf = group.messages.filter { $0.to == id }
