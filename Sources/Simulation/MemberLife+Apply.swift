@@ -184,7 +184,6 @@ extension MemberLife {
         hasInstalled = true
         cluster.census.count(.snapshotsInstalled)
         cluster.trace.add(metadata.index.rawValue, metadata.term.rawValue, id.rawValue)
-        post(.applied(apply.applied))
         apply.leadershipChanged(isLeader: isLeader, now: clock, leaseExtension: cluster.swarm.electionTimeout * 1_000)
         resetLog()
     }

@@ -34,8 +34,11 @@ extension MemberLife {
         case .snapshotInstalled(let index):
             consensus.snapshotInstalled(index: index)
         case .snapshotReceived(let message, let state):
+            // Apart from what came before, so that the effects say whether Raft wants this very one.
+            perform(consensus.takeEffects())
             staged = state
             receive([message])
+            perform(consensus.takeEffects())
         case .snapshotReported(let member, let succeeded):
             consensus.reportSnapshot(to: member, succeeded: succeeded)
         case .unreachable(let member):

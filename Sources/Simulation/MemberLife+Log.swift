@@ -40,11 +40,15 @@ extension MemberLife {
             cluster.disks[place].log.write(.append(waitingHardState, group.entries))
             waitingHardState = nil
             logPhase = .syncing(group)
-            startSync(.crashesDuringSync)
+            startSync(holdsVote(group) ? .crashesDuringVoteSync : .crashesDuringSync)
         } else {
             finish(group)
             if !logMail.isEmpty { logTurn() }
         }
+    }
+
+    private func holdsVote(_ group: LogJob) -> Bool {
+        group.messages.contains { $0.kind == .voteResponse && !$0.reject && $0.to != id }
     }
 
     private func startSync(_ window: Census.Kind) {
@@ -75,6 +79,9 @@ extension MemberLife {
         case .syncing(let group):
             logPhase = .idle
             finish(group)
+            if holdsVote(group) {
+                cluster.perhapsCrash(self, within: 2 * (cluster.swarm.latency + cluster.swarm.jitter), .crashesAfterVote)
+            }
         case .resetting(let job):
             logPhase = .idle
             if let snapshot = job.snapshot { post(.snapshotInstalled(snapshot.metadata.index)) }

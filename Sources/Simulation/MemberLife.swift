@@ -113,7 +113,7 @@ final class MemberLife {
         self.cluster = cluster
         id = cluster.ids[place]
         var disk = cluster.disks[place]
-        if cluster.options.plantedBug == .hardStateForgotten { disk.log.forgetHardState() }
+        if cluster.options.plantedBug == .voteForgotten { disk.log.forgetVote() }
         let image = disk.state
         guard disk.log.base.index <= image.applied else {
             throw Violation("the log begins at \(disk.log.base.index), past the state's \(image.applied)")

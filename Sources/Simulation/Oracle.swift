@@ -19,6 +19,7 @@ struct KnownEvent {
 /// - Leader completeness: a new leader's log reaches at least to whatever anybody has applied.
 /// - Log matching: an entry's index and term determine its payload and the term before it.
 /// - State machine safety: members apply the same entries, and have the same state at the same index.
+/// - A lease lives as long as was promised when it was granted or renewed.
 /// - Every answer is that of the one log; reads show the state of their revision, and that is not older than anything
 ///   that was acknowledged before they were asked.
 struct Oracle {
@@ -33,6 +34,8 @@ struct Oracle {
     private var outcomes: [UInt64: (outcome: CommandOutcome, revision: Int64)] = [:]
     /// The reference's revision after each entry.
     private var revisions: [Int64] = []
+    /// Leases in use, and how long at least they must live.
+    private var protected: [Int64: Int64] = [:]
     private var digests: [UInt64: UInt64] = [:]
     private var leaders: [UInt64: MemberID] = [:]
     /// By index: the entries of each term that were ever appended there.
@@ -95,7 +98,7 @@ struct Oracle {
     // MARK: Commands
 
     /// A member is about to apply entries. Those that nobody has applied yet are applied here.
-    mutating func observe(_ entries: [Entry], by member: MemberID) throws {
+    mutating func observe(_ entries: [Entry], by member: MemberID, now: Int64) throws {
         for entry in entries {
             let position = Int(entry.index.rawValue) - 1
             guard position >= log.count else {
@@ -110,13 +113,19 @@ struct Oracle {
                 throw Violation("member \(member) applies entry \(entry.index); nobody has applied those before it")
             }
             log.append(entry)
-            if !entry.payload.isEmpty { try apply(Proposal(decoding: entry.payload)) }
+            if !entry.payload.isEmpty { try apply(Proposal(decoding: entry.payload), now: now) }
             revisions.append(reference.revision)
         }
     }
 
-    private mutating func apply(_ proposal: Proposal) throws {
+    /// Until this time no member may let a lease run out.
+    mutating func protect(_ lease: Int64, until time: Int64) { protected[lease] = max(protected[lease] ?? 0, time) }
+
+    private mutating func apply(_ proposal: Proposal, now: Int64) throws {
         guard case .store(let command) = proposal.command else { return }
+        if case .leaseRevoke(let revoke) = command, let time = protected.removeValue(forKey: revoke.id), now < time {
+            throw Violation("lease \(revoke.id) ran out \((time - now) / 1_000) ms before its time")
+        }
         let before = reference.revision
         let outcome = try reference.apply(command)
         var last = before

@@ -42,6 +42,7 @@ enum ClientReply {
 struct SimulatedClient {
     struct Pending {
         var operation: ClientOperation
+        var sentAt: Int64
         /// The newest revision acknowledged to anybody when this attempt was sent.
         var floor: Int64
         var attemptsLeft: Int

@@ -21,7 +21,8 @@ extension SimulatedCluster {
 
     private func ask(_ number: Int, _ operation: ClientOperation, attemptsLeft: Int) {
         clients[number].attempt += 1
-        clients[number].pending = .init(operation: operation, floor: acknowledged, attemptsLeft: attemptsLeft)
+        clients[number].pending = .init(
+            operation: operation, sentAt: now, floor: acknowledged, attemptsLeft: attemptsLeft)
         let address = ClientAddress(client: number, attempt: clients[number].attempt)
         agenda.schedule(.request(address, place: clients[number].member), at: now + 50 + random.below(200))
         agenda.schedule(.clientTimer(address), at: now + swarm.patience + random.below(swarm.patience))
@@ -70,6 +71,9 @@ extension SimulatedCluster {
         case .written(let outcome, let revision):
             try oracle.checkAnswer(address.requestID, outcome, revision: revision, floor: pending.floor)
             acknowledged = max(acknowledged, revision)
+            if case .write(.leaseGrant(let grant)) = pending.operation, case .success = outcome {
+                protect(grant.id, seconds: grant.ttl, since: pending.sentAt)
+            }
             trace.add(UInt64(revision), UInt64(number), UInt64(now))
         case .range(let result):
             guard case .get(let key, let serializable) = pending.operation, case .success(let range) = result else {
@@ -79,12 +83,23 @@ extension SimulatedCluster {
             if !serializable { acknowledged = max(acknowledged, range.revision) }
             try clients[number].learn(key, range.kvs.first)
             trace.add(UInt64(range.revision), UInt64(number), UInt64(now))
-        case .leaseRenewed, .refused:
+        case .leaseRenewed(let outcome):
+            if case .renewLease(let lease) = pending.operation, case .success(let ttl) = outcome {
+                protect(lease, seconds: ttl, since: pending.sentAt)
+            }
+            trace.add(UInt64(number), address.attempt, UInt64(now))
+        case .refused:
             trace.add(UInt64(number), address.attempt, UInt64(now))
         }
         // All clients together come to the rate that is wanted.
         let pause = 2_000_000 * Int64(swarm.clients) / Int64(swarm.operationsPerSecond)
         agenda.schedule(.clientTimer(address), at: now + random.below(pause))
+    }
+
+    /// A lease that was granted or renewed lives at least as long as promised, by the fastest clock among the members.
+    private func protect(_ lease: Int64, seconds: Int64, since sent: Int64) {
+        let promised = sent + seconds * 1_000_000_000 / (1_000 + Int64(swarm.drift))
+        oracle.protect(lease, until: promised)
     }
 
     // MARK: Watches

@@ -10,8 +10,7 @@ extension SimulatedCluster {
         case .crash:
             crash(place)
         case .crashAll:
-            census.count(.crashesOfAll)
-            for place in ids.indices { crash(place) }
+            crashAll()
         case .crashMost:
             for _ in 0...(ids.count / 2) { crash(random.below(ids.count)) }
         case .fullPartition:

@@ -14,6 +14,7 @@ enum SimulatedEvent {
     case fault
     case mend([(from: Int, to: Int)])
     case crash(place: Int, life: Int, Census.Kind)
+    case crashAll
     case start(place: Int)
 }
 
@@ -41,12 +42,14 @@ final class SimulatedCluster {
     /// Cleared at the end, when the last requests have been answered.
     var clientsBeginAnew = true
     private(set) var isCalm = false
+    private var second: Int64 = 0
+    private var eventsInSecond = 0
     private(set) var failure: String?
 
     init(_ options: SimulationOptions) {
         self.options = options
         random = SimulationRandom(seed: options.seed)
-        swarm = Swarm(from: &random, members: options.members)
+        swarm = Swarm(from: &random, members: options.members, turmoil: options.turmoil)
         ids = (1...UInt64(options.members)).map(MemberID.init)
         var drifts: [Int64] = []
         for _ in ids { drifts.append(Int64(random.between(-swarm.drift, swarm.drift))) }
@@ -101,6 +104,7 @@ final class SimulatedCluster {
     func advance(until end: Int64, _ isDone: () -> Bool) {
         while failure == nil, let (time, event) = agenda.next() {
             now = max(now, time)
+            countEvent()
             if now >= end {
                 agenda.schedule(event, at: now)
                 return
@@ -113,6 +117,16 @@ final class SimulatedCluster {
             }
             if isDone() { return }
         }
+    }
+
+    /// A second in which this much happens is not one of work: members answer each other in circles.
+    private func countEvent() {
+        if now / 1_000_000 != second {
+            second = now / 1_000_000
+            eventsInSecond = 0
+        }
+        eventsInSecond += 1
+        if eventsInSecond > 200_000 { fail("members flood each other with messages; \(situation)") }
     }
 
     private func life(_ place: Int, _ number: Int) -> MemberLife? {
@@ -153,13 +167,21 @@ final class SimulatedCluster {
             for link in links { network.mend(from: link.from, to: link.to) }
         case .crash(let place, let number, let kind):
             guard let life = life(place, number), !isCalm else { return }
-            if kind == .crashesBetweenInstallAndReset {
-                guard case .resetting = life.logPhase else { return }
-            } else {
-                guard case .syncing = life.logPhase else { return }
+            switch (kind, life.logPhase) {
+            case (.crashesBetweenInstallAndReset, .resetting), (.crashesDuringSync, .syncing),
+                (.crashesDuringVoteSync, .syncing), (.crashesAfterVote, _):
+                break
+            default: return
             }
             census.count(kind)
-            crash(place)
+            // A voter that is back at once meets the other candidates of the term.
+            crash(place, longestDown: kind == .crashesAfterVote ? 5_000 : nil)
+            if kind == .crashesDuringVoteSync, random.chance(perMille: 300) {
+                // Whoever was elected by this vote should be forgotten as well.
+                crashAll()
+            }
+        case .crashAll:
+            if !isCalm { crashAll() }
         case .start(let place):
             start(place)
         }
@@ -182,7 +204,7 @@ final class SimulatedCluster {
         }
     }
 
-    func crash(_ place: Int) {
+    func crash(_ place: Int, longestDown: Int64? = nil) {
         guard lives[place] != nil else { return }
         lives[place] = nil
         census.count(.crashes)
@@ -192,15 +214,25 @@ final class SimulatedCluster {
             clients[client].watchMember = nil
             agenda.schedule(.watchTimer(client: client), at: now + random.below(1_000_000))
         }
-        let down = random.chance(perMille: 400) ? random.below(50_000) : random.below(swarm.longestDown)
+        let down = random.below(longestDown ?? (random.chance(perMille: 400) ? 50_000 : swarm.longestDown))
         agenda.schedule(.start(place: place), at: now + down)
+    }
+
+    func crashAll() {
+        census.count(.crashesOfAll)
+        for place in ids.indices { crash(place) }
     }
 
     /// Aims at a moment while a write is under way.
     func perhapsCrash(_ life: MemberLife, within time: Int64, _ window: Census.Kind) {
         guard !isCalm, swarm.crashInWindow > 0 else { return }
-        // Snapshots are rare: nearly every other is cut short.
-        let chance = window == .crashesBetweenInstallAndReset ? 400 : swarm.crashInWindow
+        // Votes and snapshots are rare.
+        let chance =
+            switch window {
+            case .crashesBetweenInstallAndReset: 600
+            case .crashesDuringVoteSync, .crashesAfterVote: 8 * swarm.crashInWindow
+            default: swarm.crashInWindow
+            }
         guard random.chance(perMille: chance) else { return }
         agenda.schedule(.crash(place: life.place, life: life.number, window), at: now + random.below(time))
     }
@@ -277,11 +309,16 @@ final class SimulatedCluster {
     // MARK: What members tell
 
     func noteLeader(_ member: MemberID, _ term: Term, lastIndex: LogIndex) {
-        if oracle.checkLeader(member, term, lastIndex: lastIndex) { census.count(.elections) }
+        guard oracle.checkLeader(member, term, lastIndex: lastIndex) else { return }
+        census.count(.elections)
+        // Whoever did not hear of the election must still not win the same term.
+        if !isCalm, random.chance(perMille: 4 * swarm.crashInWindow) {
+            agenda.schedule(.crashAll, at: now + random.below(2 * swarm.syncTime + 20 * swarm.latency))
+        }
     }
 
     func observe(_ entries: [Entry], by life: MemberLife) throws {
-        try oracle.observe(entries, by: life.id)
+        try oracle.observe(entries, by: life.id, now: now)
         census[.entriesApplied] += entries.count
         if let last = entries.last { trace.add(last.index.rawValue, last.term.rawValue, life.id.rawValue) }
         for entry in entries { trace.add(entry.payload) }

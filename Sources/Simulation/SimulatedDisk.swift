@@ -58,7 +58,7 @@ struct SimulatedLog {
         return unsynced.count - survivors
     }
 
-    mutating func forgetHardState() { hardState = HardState() }
+    mutating func forgetVote() { hardState.vote = .none }
 
     private mutating func perform(_ write: Write) {
         switch write {

@@ -29,6 +29,8 @@ public struct SimulationOptions: Sendable {
     public var members: Int
     /// Tests alone set it.
     package var plantedBug: PlantedBug?
+    /// Tests alone set it: whether the run is to be mostly elections. Else the seed says.
+    package var turmoil: Bool?
 
     public init(seed: UInt64, virtualSeconds: Int = 60, members: Int = 3) {
         precondition((1...9).contains(members) && virtualSeconds > 0, "1 to 9 members and at least a second")
@@ -44,8 +46,8 @@ package enum PlantedBug: Sendable, CaseIterable {
     case votesBeforeSync
     /// Followers acknowledge entries before they are durable.
     case appendResponsesBeforeSync
-    /// Term and vote are not read back at a restart.
-    case hardStateForgotten
+    /// A restart does not find whom the member voted for.
+    case voteForgotten
     /// Writes are reported as synced although now and then one was not.
     case syncSkipped
     /// Entries are applied that are committed elsewhere, but not durable here.

@@ -53,38 +53,42 @@ struct Swarm {
         case crash, crashAll, crashMost, fullPartition, oneWayPartition, isolateLeader, transfer, stall
     }
 
-    init(from random: inout SimulationRandom, members: Int) {
+    init(from random: inout SimulationRandom, members: Int, turmoil: Bool?) {
         func draw<Value>(_ values: [Value]) -> Value { random.pick(values) }
         func maybe(_ chance: Int, _ values: [Int]) -> Int { random.chance(perMille: chance) ? random.pick(values) : 0 }
-        tick = draw([50_000, 100_000, 100_000])
-        electionTimeoutTicks = draw([5, 10, 10, 15])
-        preVote = random.chance(perMille: 750)
+        // Some runs are hardly more than elections that cross each other.
+        let isDrawn = random.chance(perMille: 200)
+        let isTurmoil = turmoil ?? (members > 2 && isDrawn)
+        tick = isTurmoil ? 50_000 : draw([50_000, 100_000, 100_000])
+        electionTimeoutTicks = isTurmoil ? 5 : draw([5, 10, 10, 15])
+        preVote = !isTurmoil && random.chance(perMille: 800)
         checkQuorum = random.chance(perMille: 850)
-        snapshotCount = draw([10, 30, 100, 1_000])
-        catchUpEntries = draw([0, 5, 20, 100])
+        snapshotCount = draw([5, 10, 30, 1_000])
+        catchUpEntries = draw([0, 0, 5, 100])
         flushEntries = max(1, draw([snapshotCount / 2, snapshotCount / 2, 3, 40]))
         maxBytesPerMessage = draw([0, 300, 4_096, 1 << 20])
-        maxInflightMessages = draw([1, 4, 256])
+        // One entry a round trip would be less than clients ask for.
+        maxInflightMessages = maxBytesPerMessage < 4_096 ? draw([8, 256]) : draw([1, 4, 256])
         maxUncommittedBytes = random.chance(perMille: 150) ? 600 : 64 << 20
         maxCommittedBytes = draw([200, 16 << 20, 16 << 20])
         drift = maybe(600, [5, 50, 200])
         wakeDelay = draw([0, 50, 2_000])
-        latency = draw([100, 1_000, 20_000])
-        jitter = draw([0, 500, 5_000, 60_000])
+        latency = isTurmoil ? 5_000 : draw([100, 1_000, 20_000])
+        jitter = isTurmoil ? 100_000 : draw([0, 500, 5_000, 60_000])
         loss = maybe(600, [5, 30, 150])
         duplication = maybe(500, [5, 50, 200])
-        straggling = maybe(500, [5, 30, 100])
+        straggling = isTurmoil ? 100 : maybe(500, [5, 30, 100])
         straggleDelay = draw([100_000, 500_000, 2_000_000])
         snapshotLoss = maybe(500, [100, 400])
-        syncTime = draw([200, 2_000, 10_000])
+        syncTime = isTurmoil ? 30_000 : draw([200, 2_000, 10_000])
         slowSync = maybe(500, [10, 100])
         slowSyncTime = draw([50_000, 300_000, 1_500_000])
         flushTime = draw([0, 1_000, 100_000])
-        faultInterval = draw([700_000, 2_000_000, 5_000_000, 12_000_000])
+        faultInterval = isTurmoil ? 700_000 : draw([700_000, 2_000_000, 5_000_000, 12_000_000])
         var faults = Fault.allCases.filter { _ in random.chance(perMille: 500) }
         if members < 3 { faults.removeAll { ![.crash, .crashAll, .stall].contains($0) } }
         self.faults = faults
-        crashInWindow = maybe(500, [2, 10, 40])
+        crashInWindow = isTurmoil ? 60 : maybe(700, [2, 10, 40])
         longestDown = draw([20_000, 500_000, 8_000_000])
         clients = draw([5, 5, 8])
         operationsPerSecond = 20
