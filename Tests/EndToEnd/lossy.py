@@ -55,6 +55,8 @@ class LossyDisk:
         cuts = []
         for path, about in self._files():
             identity = (about.st_dev, about.st_ino)
+            if about.st_size == 0:
+                continue  # nothing to lose; one killed between making a file and noting it leaves such
             length = synced.get(identity, self.found.get(identity))
             assert length is not None, f"{path} was made without lossy.so seeing it: nothing can be said of its syncs"
             if about.st_size > length:
