@@ -175,8 +175,9 @@ final class SimulatedCluster {
             }
             census.count(kind)
             // A voter that is back at once meets the other candidates of the term.
-            crash(place, longestDown: kind == .crashesAfterVote ? 5_000 : nil)
-            if kind == .crashesDuringVoteSync, random.chance(perMille: 300) {
+            let isVoter = kind == .crashesAfterVote || kind == .crashesDuringVoteSync
+            crash(place, longestDown: isVoter ? 5_000 : nil)
+            if isVoter, random.chance(perMille: 200) {
                 // Whoever was elected by this vote should be forgotten as well.
                 crashAll()
             }
