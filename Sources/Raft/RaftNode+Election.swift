@@ -148,8 +148,12 @@ extension RaftNode {
         switch result {
         case .pending: break
         case .lost: becomeFollower(term, leader: .none)
+        case .won where role == .preCandidate: run(.election)
         case .won:
-            if role == .preCandidate { run(.election) } else { becomeLeader() }
+            // Not before its own vote, and with it the term, is durable, even if the others suffice. A leader that
+            // forgot its term in a crash could be elected in it once more, by the same votes, and would put other
+            // entries where its first ones are. (3.8: the term is durable before anything is done in it.)
+            if votes.contains(where: { $0.member == id }) { becomeLeader() }
         }
     }
 

@@ -121,4 +121,18 @@ import Testing
         try node.campaign()
         #expect(node.status.role == .preCandidate)
     }
+
+    /// Else it could lose the term in a crash, win it again by the same votes, and write another log in it.
+    @Test func aCandidateDoesNotLeadBeforeItsOwnVoteIsDurable() throws {
+        var node = try RaftNode(
+            RaftConfiguration(id: 1, preVote: false, randomSeed: 1), InitialState(configuration: ConfState(voters: [1, 2, 3])))
+        try node.campaign()
+        let ready = node.takeReady()
+        for voter in [MemberID(2), 3] {
+            try node.step(Message(kind: .voteResponse, to: 1, from: voter, term: 1))
+        }
+        #expect(node.status.role == .candidate)
+        for message in ready.messagesAfterAppend { try node.step(message) }
+        #expect(node.status.role == .leader)
+    }
 }
