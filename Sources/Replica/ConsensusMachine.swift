@@ -8,9 +8,13 @@ public struct ReadToken: Hashable, Sendable {
 public struct ProposedEntry: Sendable {
     public var requestID: RequestID
     public var payload: [UInt8]
-    @inlinable public init(requestID: RequestID, payload: [UInt8]) {
+    /// Set for what a member decides as the leader of a term: it enters the log only while the member leads that term, and
+    /// is neither held nor forwarded. (The end of a lease, say, which a later leader may have renewed meanwhile.)
+    public var leadingTerm: Term?
+    @inlinable public init(requestID: RequestID, payload: [UInt8], leadingTerm: Term? = nil) {
         self.requestID = requestID
         self.payload = payload
+        self.leadingTerm = leadingTerm
     }
 }
 
@@ -166,8 +170,14 @@ public struct ConsensusMachine: Sendable {
     }
 
     public mutating func propose(_ proposals: [ProposedEntry]) {
-        heldProposals.append(contentsOf: proposals)
+        guard proposals.contains(where: { $0.leadingTerm != nil }) else {
+            heldProposals.append(contentsOf: proposals)
+            return submitHeldProposals()
+        }
+        heldProposals.append(
+            contentsOf: proposals.filter { $0.leadingTerm == nil || known.isLeader && $0.leadingTerm == known.term })
         submitHeldProposals()
+        heldProposals.removeAll { $0.leadingTerm != nil }
     }
 
     public mutating func proposeConfChange(_ change: ConfChangeV2) throws(RaftError) {
@@ -255,7 +265,9 @@ public struct ConsensusMachine: Sendable {
             effects.entriesToAppend = ready.entriesToAppend
         } else if let first = ready.entriesToAppend.first {
             // A later Ready may rewrite a tail that an earlier one, not yet performed, meant to write.
-            while let last = effects.entriesToAppend.last, last.index >= first.index { effects.entriesToAppend.removeLast() }
+            while let last = effects.entriesToAppend.last, last.index >= first.index {
+                effects.entriesToAppend.removeLast()
+            }
             effects.entriesToAppend.append(contentsOf: ready.entriesToAppend)
         }
         for message in ready.messages {

@@ -163,7 +163,9 @@ struct ByteReader {
         guard bytes.count - position >= width else { throw ProposalError.truncated }
         var value: I = 0
         withUnsafeMutableBytes(of: &value) { target in
-            bytes.withUnsafeBytes { target.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[position..<position + width])) }
+            bytes.withUnsafeBytes {
+                target.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[position..<position + width]))
+            }
         }
         position += width
         return I(littleEndian: value)
