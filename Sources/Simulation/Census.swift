@@ -5,7 +5,8 @@ public struct Census: Sendable {
         case elections, leadershipTransfers
         case entriesApplied, proposalsRefused
         case snapshotsSent, snapshotsFailed, snapshotsInstalled, logCuts
-        case crashes, crashesOfAll, crashesDuringSync, crashesDuringVoteSync, crashesAfterVote, crashesBetweenInstallAndReset
+        case crashes, crashesOfAll, crashesDuringSync, crashesDuringVoteSync, crashesAfterVote,
+            crashesBetweenInstallAndReset
         case restarts, writesLost, stateRollbacks, interruptedInstallsFinished, catchUpsFromLog
         case messagesLost, messagesDuplicated, messagesReordered
         case fullPartitions, oneWayPartitions, isolations

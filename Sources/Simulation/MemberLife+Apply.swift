@@ -41,6 +41,7 @@ extension MemberLife {
                 cluster.fail("member \(id) refused a watch")
             }
         case .leadership(let leadership):
+            leadingTerm = leadership.term
             guard leadership.isLeader != isLeader else { return }
             isLeader = leadership.isLeader
             apply.leadershipChanged(
@@ -158,7 +159,9 @@ extension MemberLife {
             let request = ClientAddress.internalRequest(place: place, life: number, count: internalRequests)
             let proposal = Proposal(
                 origin: id, requestID: request, command: .store(.leaseRevoke(LeaseRevokeCommand(id: lease))))
-            post(.proposal(ProposedEntry(requestID: request, payload: proposal.encoded())))
+            post(
+                .proposal(
+                    ProposedEntry(requestID: request, payload: proposal.encoded(), leadingTerm: leadingTerm)))
         }
     }
 

@@ -80,7 +80,8 @@ extension MemberLife {
             logPhase = .idle
             finish(group)
             if holdsVote(group) {
-                cluster.perhapsCrash(self, within: 2 * (cluster.swarm.latency + cluster.swarm.jitter), .crashesAfterVote)
+                cluster.perhapsCrash(
+                    self, within: 2 * (cluster.swarm.latency + cluster.swarm.jitter), .crashesAfterVote)
             }
         case .resetting(let job):
             logPhase = .idle

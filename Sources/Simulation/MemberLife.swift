@@ -97,6 +97,7 @@ final class MemberLife {
     var readsByIndex: [(index: LogIndex, reads: [WaitingRead])] = []
     var watchers: [WatchID: Int] = [:]
     var isLeader = false
+    var leadingTerm = Term.zero
     var flushing: StateImage?
     var lastFlushed: LogIndex
     var internalRequests: UInt64 = 0

@@ -336,7 +336,8 @@ final class SimulatedCluster {
         for place in ids.indices { start(place) }
         // Stragglers of the old network, then elections that may split a few times, then what was missed.
         let patience =
-            20 * swarm.electionTimeout + swarm.straggleDelay + swarm.longestDown + 2 * swarm.slowSyncTime + 20_000_000
+            20 * swarm.electionTimeout + swarm.straggleDelay + swarm.longestDown + 2 * swarm.slowSyncTime
+            + 6 * swarm.patience + 20_000_000
         let end = now + patience
         advance(until: end) { clients.allSatisfy { $0.servedInCalm >= 3 } }
         guard failure == nil else { return }

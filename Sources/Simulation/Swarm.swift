@@ -69,7 +69,8 @@ struct Swarm {
         maxBytesPerMessage = draw([0, 300, 4_096, 1 << 20])
         // One entry a round trip would be less than clients ask for.
         maxInflightMessages = maxBytesPerMessage < 4_096 ? draw([8, 256]) : draw([1, 4, 256])
-        maxUncommittedBytes = random.chance(perMille: 150) ? 600 : 64 << 20
+        largeValues = random.chance(perMille: 200)
+        maxUncommittedBytes = random.chance(perMille: 150) ? (largeValues ? 6_000 : 600) : 64 << 20
         maxCommittedBytes = draw([200, 16 << 20, 16 << 20])
         drift = maybe(600, [5, 50, 200])
         wakeDelay = draw([0, 50, 2_000])
@@ -95,7 +96,6 @@ struct Swarm {
         keys = draw([3, 8, 24])
         patience = draw([500_000, 2_000_000, 5_000_000])
         compaction = random.chance(perMille: 400)
-        largeValues = random.chance(perMille: 200)
     }
 
     var electionTimeout: Int64 { tick * Int64(electionTimeoutTicks) }
