@@ -148,6 +148,8 @@ public struct ConsensusMachine: Sendable {
             round = current
         }
         noteLeadership()
+        // Held while leadership was being handed over, which may have come to nothing.
+        submitHeldProposals()
     }
 
     /// Messages from other members, or this member's own that waited for the disk. What is malformed is dropped:
@@ -286,21 +288,45 @@ public struct ConsensusMachine: Sendable {
 
     private mutating func submitHeldProposals() {
         guard !heldProposals.isEmpty, known.leader != .none else { return }
+        var submitted = 0
+        defer { heldProposals.removeFirst(submitted) }
         do {
-            try node.propose(heldProposals.map(\.payload))
-            heldProposals.removeAll(keepingCapacity: true)
+            while submitted < heldProposals.count {
+                let end = sliceOfHeldProposals(from: submitted)
+                try node.propose(heldProposals[submitted..<end].map(\.payload))
+                submitted = end
+            }
         } catch .proposalDropped(.tooMuchUncommitted) {
-            effects.refusedProposals.append(contentsOf: heldProposals.map { ($0.requestID, .tooManyRequests) })
-            heldProposals.removeAll(keepingCapacity: true)
+            effects.refusedProposals.append(
+                contentsOf: heldProposals[submitted...].map { ($0.requestID, .tooManyRequests) })
+            submitted = heldProposals.count
         } catch {
             // No leader after all, or leadership is being handed over: they wait for the next leader
             // until their clients' time is up.
         }
     }
 
+    /// How many of the held proposals go with one call: a follower passes them on as one message.
+    private func sliceOfHeldProposals(from start: Int) -> Int {
+        var end = start
+        var bytes = 0
+        while end < heldProposals.count {
+            bytes += heldProposals[end].payload.count
+            if end > start, bytes > configuration.raft.maxBytesPerMessage { break }
+            end += 1
+        }
+        return end
+    }
+
     /// Forgets a proposal whose client has given up, if it has not entered the log.
     public mutating func withdraw(_ requests: Set<RequestID>) {
         heldProposals.removeAll { requests.contains($0.requestID) }
+    }
+
+    /// Forgets reads whose clients have given up, as far as no round has begun for them.
+    public mutating func withdrawReads(_ tokens: Set<ReadToken>) {
+        waitingReads.removeAll { tokens.contains($0) }
+        waitingLeaderReads.removeAll { tokens.contains($0) }
     }
 
     // MARK: Reads
