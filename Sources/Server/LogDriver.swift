@@ -110,23 +110,23 @@ final class LogDriver {
 
     private func install(_ append: LogJob.Append) throws {
         guard let snapshot = append.snapshot else { return }
-        var append = append
-        if !append.committed.isEmpty {
-            // They stand before the snapshot, and wait for the hard state alone.
-            try log.append(hardState: append.hardState ?? waitingHardState, entries: [])
-            handOn(append.committed)
-            append.committed = []
-        }
+        // The term first: a start refuses a log that holds less than the snapshot's. That the commit index points past
+        // the log's end until the log is reset, a start makes good.
+        try log.append(hardState: append.hardState ?? waitingHardState, entries: [])
+        waitingHardState = nil
+        // They stand before the snapshot, and waited for the hard state alone.
+        handOn(append.committed)
         // The state first: a crash in between leaves a log that lacks the state's (index, term), which the
         // start recognises and clears. The other way round would leave neither.
         let installed = Completion()
         applyMailbox.post(.install(snapshot.metadata, snapshot.staged, installed))
         guard installed.wait() else { throw ServerError.snapshotNotInstalled(snapshot.metadata.index) }
         try log.reset(toSnapshot: snapshot.metadata.index, term: snapshot.metadata.term)
-        try log.append(hardState: append.hardState ?? waitingHardState, entries: append.entries)
-        waitingHardState = nil
+        try log.append(hardState: nil, entries: append.entries)
         consensusMailbox.post(.snapshotInstalled(snapshot.metadata.index))
-        report(append)
+        var rest = append
+        rest.committed = []
+        report(rest)
     }
 
     private func handOn(_ committed: [[Entry]]) {
