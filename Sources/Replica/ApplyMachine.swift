@@ -6,6 +6,8 @@ public struct AppliedBatch: Sendable {
     public var deliveries: [WatchDelivery] = []
     /// Members that made their name and client URLs known.
     public var published: [MemberID] = []
+    /// This member's own requests among them.
+    public var ownPublications: [RequestID] = []
     /// Changes of the configuration that consensus has to follow.
     public var membershipChanges: [ConfChangeV2] = []
     public init() {}
@@ -123,6 +125,7 @@ public struct ApplyMachine<History: HistoryLog> {
         case .publish(let member):
             record(member)
             batch.published.append(member.id)
+            if isOurs { batch.ownPublications.append(proposal.requestID) }
         }
     }
 
@@ -141,6 +144,10 @@ extension ApplyMachine {
     public mutating func createWatch(_ request: WatchRequest) -> Result<WatchID, StoreError> { watches.create(request) }
 
     public mutating func cancelWatch(_ id: WatchID) { watches.cancel(id) }
+
+    /// The client is slow: the watch is told nothing until it is resumed, and then catches up from the history.
+    public mutating func pauseWatch(_ id: WatchID) { watches.pause(id) }
+    public mutating func resumeWatch(_ id: WatchID) { watches.resume(id) }
 
     /// Lets watches that are behind catch up by one slice of the history.
     public mutating func catchUpWatches() throws -> [WatchDelivery] { try watches.catchUp(from: store) }

@@ -12,6 +12,8 @@ extension GRPCStatus {
     static let leaseTTLTooLarge = GRPCStatus(.outOfRange, "etcdserver: too large lease TTL")
     static let emptyKey = GRPCStatus(.invalidArgument, "etcdserver: key is not provided")
     static let oldAuthRevision = GRPCStatus(.invalidArgument, "etcdserver: revision of auth store is old")
+    static let answerTooLarge = GRPCStatus(
+        .resourceExhausted, "the answer is larger than 2 GiB; ask for less at once, with a limit or a narrower range")
     /// What grpc's own servers answer to bytes that are not the request's message.
     static let malformed = GRPCStatus(
         .internal, "grpc: error unmarshalling request: the bytes are not a valid message")

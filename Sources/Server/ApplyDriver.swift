@@ -12,6 +12,8 @@ enum ApplyEvent: Sendable {
     case reads(after: LogIndex, [ReadBatch])
     /// Answered from what is applied now.
     case serializableReads(ReadBatch)
+    /// Answered once no compaction has records left to remove.
+    case afterCompaction(ReadBatch)
     case watch(WatchOperation)
     case leadership(Leadership)
     case sendSnapshot(Message)
@@ -33,16 +35,18 @@ final class ApplyDriver {
     private let flushThread: FlushThread
     private let flushPolicy: FlushPolicy
     private let electionTimeoutNanoseconds: Int64
-    private let onPublished: @Sendable (MemberID) -> Void
+    private let onPublished: @Sendable (RequestID) -> Void
     private let onMembers: @Sendable ([MemberAttributes]) -> Void
     private let fail: @Sendable (any Error) -> Void
 
     private var machine: ApplyMachine<StateDatabase>
     private var waitingReads: [(index: LogIndex, batches: [ReadBatch])] = []
     private var outbound: [LoopBatch]
-    private var watchLoops: [WatchID: Int] = [:]
-    private var waitingProgress: [(loop: Int, stream: UInt64, watches: [WatchID])] = []
+    private var waitingCompactions: [ReadBatch] = []
+    private var watchPlaces: [WatchID: WatchPlace] = [:]
+    private var waitingProgress: [(place: WatchPlace, watches: [WatchID])] = []
     private var isLeader = false
+    private var term = Term.zero
     private var nextInternalCount: UInt64
 
     /// etcd looks for expired leases as often.
@@ -56,7 +60,7 @@ final class ApplyDriver {
 
     init(
         machine: ApplyMachine<StateDatabase>, id: MemberID, firstInternalCount: UInt64, flushPolicy: FlushPolicy,
-        electionTimeoutMilliseconds: Int, onPublished: @escaping @Sendable (MemberID) -> Void,
+        electionTimeoutMilliseconds: Int, onPublished: @escaping @Sendable (RequestID) -> Void,
         onMembers: @escaping @Sendable ([MemberAttributes]) -> Void, mailboxes: Mailboxes, transport: PeerTransport,
         outlet: any LoopOutlet, flushThread: FlushThread, board: StatusBoard, metrics: Metrics, logger: Logger,
         fail: @escaping @Sendable (any Error) -> Void
@@ -113,6 +117,7 @@ final class ApplyDriver {
                     machine.compactStep(budget: ApplyDriver.compactionRecords)
                     try commit()
                 }
+                try answerWaitingCompactions()
                 let now = monotonicNanoseconds()
                 if now >= nextProgress {
                     nextProgress = now + ApplyDriver.progressInterval
@@ -127,6 +132,19 @@ final class ApplyDriver {
             }
         } catch {
             fail(error)
+            refuseUntilStopped()
+        }
+    }
+
+    /// The state cannot be trusted any more, but the log thread may wait for an answer, and must not for ever.
+    private func refuseUntilStopped() {
+        var events: [ApplyEvent] = []
+        while true {
+            mailbox.take(into: &events, deadline: nil)
+            for event in events {
+                if case .install(_, _, let completion) = event { completion.finish(false) }
+                if case .stop = event { return }
+            }
         }
     }
 
@@ -142,6 +160,8 @@ final class ApplyDriver {
             }
         case .serializableReads(let batch):
             try answer(batch)
+        case .afterCompaction(let batch):
+            waitingCompactions.append(batch)
         case .watch(let operation):
             handle(operation)
         case .leadership(let leadership):
@@ -177,7 +197,7 @@ final class ApplyDriver {
             outbound[call.loop].answers.append(LoopAnswer(call: call, body: body, revision: answer.revision))
         }
         deliver(applied.deliveries)
-        for member in applied.published { onPublished(member) }
+        for request in applied.ownPublications { onPublished(request) }
         if !applied.published.isEmpty { onMembers(machine.members) }
         for change in applied.membershipChanges { consensusMailbox.post(.membershipChanged(change)) }
         consensusMailbox.post(.applied(machine.applied))
@@ -212,9 +232,9 @@ final class ApplyDriver {
 
     private func deliver(_ deliveries: [WatchDelivery]) {
         for delivery in deliveries {
-            guard let loop = watchLoops[delivery.watch] else { continue }
-            if case .compacted = delivery.content { watchLoops[delivery.watch] = nil }
-            outbound[loop].watches.append(.delivery(delivery))
+            guard let place = watchPlaces[delivery.watch] else { continue }
+            if case .compacted = delivery.content { watchPlaces[delivery.watch] = nil }
+            outbound[place.loop].watches.append(.delivery(delivery))
         }
     }
 
@@ -222,18 +242,23 @@ final class ApplyDriver {
 
     private func handle(_ operation: WatchOperation) {
         switch operation {
-        case .create(let loop, let token, let request):
+        case .create(let place, let token, let request):
             let outcome = machine.createWatch(request)
-            if case .success(let watch) = outcome { watchLoops[watch] = loop }
-            outbound[loop].watches.append(
+            if case .success(let watch) = outcome { watchPlaces[watch] = place }
+            outbound[place.loop].watches.append(
                 .created(token: token, outcome: outcome, revision: machine.store.revision))
         case .cancel(let watches):
             for watch in watches {
-                watchLoops[watch] = nil
+                watchPlaces[watch] = nil
                 machine.cancelWatch(watch)
             }
-        case .progress(let loop, let stream, let watches):
-            waitingProgress.append((loop, stream, watches))
+            answerProgress()
+        case .pause(let watches):
+            for watch in watches { machine.pauseWatch(watch) }
+        case .resume(let watches):
+            for watch in watches { machine.resumeWatch(watch) }
+        case .progress(let place):
+            waitingProgress.append((place, watchPlaces.filter { $0.value == place }.map(\.key)))
             answerProgress()
         }
     }
@@ -241,19 +266,19 @@ final class ApplyDriver {
     /// A progress answer stands behind all events that it covers: it waits until its watches have caught up.
     private func answerProgress() {
         waitingProgress.removeAll { progress in
-            guard progress.watches.allSatisfy({ watchLoops[$0] == nil || machine.watches.isSynced($0) }) else {
+            guard progress.watches.allSatisfy({ watchPlaces[$0] == nil || machine.watches.isSynced($0) }) else {
                 return false
             }
-            outbound[progress.loop].watches.append(
-                .progress(stream: progress.stream, revision: machine.store.revision))
+            outbound[progress.place.loop].watches.append(
+                .progress(stream: progress.place.stream, revision: machine.store.revision))
             return true
         }
     }
 
     private func notifyQuietWatches() {
         for watch in machine.watches.progressWatches {
-            guard let loop = watchLoops[watch] else { continue }
-            outbound[loop].watches.append(.quiet(watch, revision: machine.store.revision))
+            guard let place = watchPlaces[watch] else { continue }
+            outbound[place.loop].watches.append(.quiet(watch, revision: machine.store.revision))
         }
     }
 
@@ -268,9 +293,29 @@ final class ApplyDriver {
         waitingReads.removeAll { $0.index <= applied }
     }
 
+    private func answerWaitingCompactions() throws {
+        guard !waitingCompactions.isEmpty, !machine.store.isCompacting else { return }
+        for batch in waitingCompactions { try answer(batch) }
+        waitingCompactions.removeAll()
+    }
+
+    /// A question of which only the leader knows the answer, confirmed while this member led and come up after it
+    /// ceased to: a lease must not seem gone for that. Whoever leads now is asked.
+    private func handBack(_ item: ReadItem, from origin: ReadBatch.Origin) {
+        switch origin {
+        case .loop: consensusMailbox.post(.leaderRead(ReadBatch(origin: origin, items: [item])))
+        case .peer(let member, let request):
+            transport.send([(member, .response(id: request, body: LeaderAnswer.notLeader.encoded()))])
+        }
+    }
+
     private func answer(_ batch: ReadBatch) throws {
         let now = monotonicNanoseconds()
         for item in batch.items {
+            if item.operation.needsLeader, !machine.store.leases.isPrimary {
+                handBack(item, from: batch.origin)
+                continue
+            }
             let body = try answer(item.operation, now: now)
             let answer = LoopAnswer(call: item.call, body: body, revision: machine.store.revision)
             switch batch.origin {
@@ -292,6 +337,7 @@ final class ApplyDriver {
         case .leases: .leases(machine.store.leases.ids)
         case .memberList: .members(machine.members)
         case .health: .healthy
+        case .compacted(let revision): .command(.success(.compact(revision: revision)))
         case .leaseTimeToLive(let lease, let withKeys):
             .timeToLive(try? machine.store.leases.timeToLive(lease, now: now, keys: withKeys).get())
         case .leaseKeepAlive(let lease): .keepAlive(try? machine.renewLease(lease, now: now).get())
@@ -301,6 +347,7 @@ final class ApplyDriver {
     // MARK: Leases
 
     private func noteLeadership(_ leadership: Leadership) {
+        term = leadership.term
         guard leadership.isLeader != isLeader else { return }
         isLeader = leadership.isLeader
         machine.leadershipChanged(
@@ -318,7 +365,7 @@ final class ApplyDriver {
                     let proposal = Proposal(
                         origin: id, requestID: call.requestID,
                         command: .store(.leaseRevoke(LeaseRevokeCommand(id: lease))))
-                    return ProposedEntry(requestID: call.requestID, payload: proposal.encoded())
+                    return ProposedEntry(requestID: call.requestID, payload: proposal.encoded(), leadingTerm: term)
                 }))
     }
 

@@ -18,12 +18,12 @@ struct ServiceContext: Sendable {
         Int64((3 * configuration.electionTimeoutMilliseconds / 2 + 999) / 1_000)
     }
 
+}
+
+extension MemberConfiguration {
     /// A request that has not been answered by then never will be: etcd's five seconds for the disk and
     /// two elections.
-    var requestTimeoutNanoseconds: Int64 {
-        5_000_000_000 + 2 * Int64(configuration.electionTimeoutMilliseconds) * 1_000_000
-    }
-
+    var requestTimeoutMilliseconds: Int { 5_000 + 2 * electionTimeoutMilliseconds }
 }
 
 /// The client API on one event loop: decodes what arrived in one turn, hands it on as one batch of proposals
@@ -40,6 +40,8 @@ final class ClientService: RPCLoopService {
         var proposedBytes: Int
         /// For a keep-alive and others that answer with what was asked.
         var lease: Int64 = 0
+        /// A compaction that is answered when the records are gone.
+        var isPhysical = false
     }
 
     let loop: Int
@@ -96,7 +98,10 @@ final class ClientService: RPCLoopService {
 
     private func handle(_ message: ByteBuffer, of call: RPCCall) {
         guard let method = APIMethod(rawValue: call.method) else { return }
-        if leadership.leader == .none, call.header("hasleader") == "true" {
+        // A stream is asked when it begins; one that is open is ended by `sweep`.
+        if leadership.leader == .none, watchStreams[call] == nil, keepAliveStreams[call] == nil,
+            call.header("hasleader") == "true"
+        {
             call.finish(.noLeader)
             return
         }
@@ -120,7 +125,18 @@ final class ClientService: RPCLoopService {
             case .authStatus: try authStatus(message, call)
             }
         } catch {
-            call.finish(error)
+            end(call, method, error)
+        }
+    }
+
+    /// Ends a call, and with it what is kept of a stream: no `.cancelled` follows an end of our own.
+    private func end(_ call: RPCCall, _ method: APIMethod, _ status: GRPCStatus) {
+        switch method {
+        case .watch: endWatchStream(call, status: status)
+        case .leaseKeepAlive:
+            keepAliveStreams[call] = nil
+            call.finish(status)
+        default: call.finish(status)
         }
     }
 
@@ -143,12 +159,16 @@ final class ClientService: RPCLoopService {
     // MARK: Towards the replica
 
     /// Puts a command on its way into the log.
-    func propose(_ command: StoreCommand, for call: RPCCall, as method: APIMethod, requestBytes: Int) throws(GRPCStatus) {
+    @discardableResult
+    func propose(
+        _ command: StoreCommand, for call: RPCCall, as method: APIMethod, requestBytes: Int
+    ) throws(GRPCStatus) -> CallID {
         guard requestBytes <= context.configuration.maxRequestBytes else { throw .requestTooLarge }
         guard proposedBytes + requestBytes <= ClientService.maximumProposedBytes else { throw .tooManyRequests }
         let id = register(call, method, proposedBytes: requestBytes)
         let proposal = Proposal(origin: context.memberID, requestID: id.requestID, command: .store(command))
         proposals.append(ProposedEntry(requestID: id.requestID, payload: proposal.encoded()))
+        return id
     }
 
     /// Asks the apply thread, by default once what was acknowledged before now is applied.
@@ -161,6 +181,14 @@ final class ClientService: RPCLoopService {
     func readOnLeader(_ operation: ReadOperation, lease: Int64, for call: RPCCall, as method: APIMethod) {
         leaderReads.append(
             ReadItem(call: register(call, method, proposedBytes: 0, lease: lease), operation: operation))
+    }
+
+    /// Answers a compaction only when its records are removed, however long that takes.
+    private func awaitRemoval(_ waiting: Pending, compactedAt revision: Int64) {
+        let id = nextCallID()
+        pending[id] = Pending(call: waiting.call, method: waiting.method, startedAt: .max, proposedBytes: 0)
+        let item = ReadItem(call: id, operation: .compacted(revision: revision))
+        context.apply.post(.afterCompaction(ReadBatch(origin: .loop(loop), items: [item])))
     }
 
     /// A read for an HTTP request.
@@ -231,6 +259,8 @@ final class ClientService: RPCLoopService {
         switch answer.body {
         case .failed(let status): call.finish(status)
         case .command(.failure(let error)): call.finish(GRPCStatus(error))
+        case .command(.success(.compact(let revision))) where waiting.isPhysical:
+            awaitRemoval(waiting, compactedAt: revision)
         case .command(.success(let result)): answerCommand(call, result, header)
         case .range(.success(let result)): answerRange(call, result, header)
         case .range(.failure(let error)), .hashKV(.failure(let error)): call.finish(GRPCStatus(error))
@@ -239,13 +269,13 @@ final class ClientService: RPCLoopService {
         case .members(let members): answerMembers(call, members, header)
         case .timeToLive(let lease): answerTimeToLive(waiting, lease, header)
         case .healthy: answerAlarms(call, header)
-        case .keepAlive: break
+        case .keepAlive: call.finish(GRPCStatus(.internal, "the leader answered another question"))
         }
     }
 
     /// Called a few times a second: ends what has waited too long, and streams that need a leader when there is none.
     func sweep(now: Int64) {
-        let limit = now - context.requestTimeoutNanoseconds
+        let limit = now - Int64(context.configuration.requestTimeoutMilliseconds) * 1_000_000
         let late = pending.filter { $0.value.startedAt < limit }
         for (id, waiting) in late {
             pending[id] = nil
@@ -260,8 +290,7 @@ final class ClientService: RPCLoopService {
             pendingHTTP[id] = nil
             respondHealth(waiting.exchange, "RANGE ERROR")
         }
-        let withdrawn = late.filter { $0.value.proposedBytes > 0 }.map(\.key.requestID)
-        if !withdrawn.isEmpty { context.consensus.post(.withdrawn(Set(withdrawn))) }
+        var withdrawn = Set(late.filter { $0.value.proposedBytes > 0 }.map(\.key.requestID))
         if isLeaderless {
             // Streams and calls that asked for a leader end once none has been known for three elections, as in etcd.
             for call in watchStreams.keys where call.header("hasleader") == "true" {
@@ -273,9 +302,11 @@ final class ClientService: RPCLoopService {
             for (id, waiting) in pending where waiting.call.header("hasleader") == "true" {
                 pending[id] = nil
                 proposedBytes -= waiting.proposedBytes
+                if waiting.proposedBytes > 0 { withdrawn.insert(id.requestID) }
                 waiting.call.finish(.noLeader)
             }
         }
+        if !withdrawn.isEmpty { context.consensus.post(.withdrawn(withdrawn)) }
     }
 
     /// The member stops: nobody waits any longer.

@@ -42,25 +42,35 @@ final class ConsensusDriver {
     private let tickNanoseconds: Int64
 
     private var machine: ConsensusMachine
-    private var nextToken: UInt64 = 0
-    private var batchesByToken: [ReadToken: ReadBatch] = [:]
-    /// Asked of the leader over the peer connection; the answer comes back under the token.
-    private var askedOfLeader: [ReadToken: (batch: ReadBatch, ticks: Int)] = [:]
-    /// An answer that has not come by then was lost on the way, and its client has given up.
-    private static let askedTicks = 100
-    /// Waiting for a leader to be known.
+    private var ticks = 0
+    /// Begins where no earlier run of this member has been: an answer to that must not pass for one to this.
+    private var nextToken = UInt64.random(in: 0..<1 << 62)
+    private var waitingReads: [ReadToken: WaitingRead] = [:]
+    /// Those asked of the leader over the peer connection, and at which tick; the answer comes back under the token.
+    private var askedOfLeader: [ReadToken: Int] = [:]
+    /// An answer that has not come by then was lost on the way.
+    private static let askAgainTicks = 10
+    /// To be asked of the leader, again or when one is known.
     private var parked: [ReadToken] = []
-    /// Parked until a moment ago: to be asked again now that there is a leader.
+    /// Parked until a moment ago.
     private var retriedReads: [ReadToken] = []
+    /// By then a read's client has given up.
+    private let patienceTicks: Int
     /// Batches of committed entries that go by way of the log thread.
     private var commitsBehindSync = 0
+
+    private struct WaitingRead {
+        var batch: ReadBatch
+        var sinceTick: Int
+    }
     /// Received whole, its message stepped; kept until the log thread asks for it.
     private var staged: SnapshotReceiver?
 
     init(
-        machine: ConsensusMachine, id: MemberID, tickMilliseconds: Int, mailboxes: Mailboxes, transport: PeerTransport,
-        outlet: any LoopOutlet, board: StatusBoard, logger: Logger
+        machine: ConsensusMachine, id: MemberID, tickMilliseconds: Int, requestTimeoutMilliseconds: Int,
+        mailboxes: Mailboxes, transport: PeerTransport, outlet: any LoopOutlet, board: StatusBoard, logger: Logger
     ) {
+        patienceTicks = requestTimeoutMilliseconds / tickMilliseconds + 10
         self.machine = machine
         self.id = id
         self.tickNanoseconds = Int64(tickMilliseconds) * 1_000_000
@@ -87,14 +97,16 @@ final class ConsensusDriver {
             let now = monotonicNanoseconds()
             if now >= nextTick {
                 machine.tick()
-                forgetLostQuestions()
+                ticks += 1
+                retryParkedReads()
+                if ticks.isMultiple(of: ConsensusDriver.askAgainTicks) { forgetOldReads() }
                 // After a pause of the process the missed ticks are not made up: they would only
                 // start elections that nobody needs.
                 nextTick = max(nextTick + tickNanoseconds, now)
             }
             perform(machine.takeEffects())
             if !retriedReads.isEmpty {
-                for token in retriedReads { machine.read(token, onLeader: true) }
+                for token in retriedReads where waitingReads[token] != nil { machine.read(token, onLeader: true) }
                 retriedReads.removeAll()
                 perform(machine.takeEffects())
             }
@@ -135,7 +147,6 @@ final class ConsensusDriver {
             machine.reportUnreachable(member)
         case .applied(let index):
             machine.applied(upTo: index)
-            board.update { $0.applied = index }
         case .flushed(let index, let configuration):
             machine.stateFlushed(upTo: index, configuration: configuration)
         case .status(let answer):
@@ -155,6 +166,7 @@ final class ConsensusDriver {
             transport.send(effects.messages.map { ($0.to, .raft($0)) })
         }
         for message in effects.snapshotsToSend { applyMailbox.post(.sendSnapshot(message)) }
+        if let snapshot = effects.snapshotToInstall { board.update { $0.committed = max($0.committed, snapshot.index) } }
         // Before the log's job: a snapshot that it installs stands for what comes after these.
         let committedAfterSync = handOnCommitted(effects)
         if effects.needsAppend || !committedAfterSync.isEmpty {
@@ -172,7 +184,7 @@ final class ConsensusDriver {
             staged = nil
         }
         for reads in effects.confirmedReads {
-            let batches = reads.tokens.compactMap { batchesByToken.removeValue(forKey: $0) }
+            let batches = reads.tokens.compactMap { waitingReads.removeValue(forKey: $0)?.batch }
             applyMailbox.post(.reads(after: reads.index, batches))
         }
         for (token, leader) in effects.redirectedReads { redirect(token, to: leader) }
@@ -209,10 +221,10 @@ final class ConsensusDriver {
         for loop in 0..<outlet.loopCount { outlet.deliver(LoopBatch(leadership: leadership), toLoop: loop) }
         if leadership.leader != .none {
             // Whoever was asked before may be gone; asking twice is harmless, these are reads and renewals.
-            retriedReads += parked + askedOfLeader.keys.sorted { $0.rawValue < $1.rawValue }
-            parked.removeAll()
-            for (token, asked) in askedOfLeader { batchesByToken[token] = asked.batch }
+            parked += askedOfLeader.keys.sorted { $0.rawValue < $1.rawValue }
             askedOfLeader.removeAll()
+            retriedReads += parked
+            parked.removeAll()
         }
     }
 
@@ -233,40 +245,57 @@ final class ConsensusDriver {
     private func remember(_ batch: ReadBatch) -> ReadToken {
         nextToken += 1
         let token = ReadToken(nextToken)
-        batchesByToken[token] = batch
+        waitingReads[token] = WaitingRead(batch: batch, sinceTick: ticks)
         return token
     }
 
-    private func forgetLostQuestions() {
-        for (token, asked) in askedOfLeader {
-            askedOfLeader[token] = asked.ticks < ConsensusDriver.askedTicks ? (asked.batch, asked.ticks + 1) : nil
+    /// Asks the leader again what was lost on the way, and what a member that had just lost the lead declined.
+    private func retryParkedReads() {
+        for (token, asked) in askedOfLeader where ticks - asked >= ConsensusDriver.askAgainTicks {
+            askedOfLeader[token] = nil
+            parked.append(token)
         }
+        guard machine.leadership.leader != .none, !parked.isEmpty else { return }
+        retriedReads += parked
+        parked.removeAll()
+    }
+
+    /// Lets go of reads whose clients have given up: with no leader they would gather without end.
+    private func forgetOldReads() {
+        let old = Set(waitingReads.filter { ticks - $0.value.sinceTick > patienceTicks }.keys)
+        guard !old.isEmpty else { return }
+        for token in old {
+            waitingReads[token] = nil
+            askedOfLeader[token] = nil
+        }
+        parked.removeAll { old.contains($0) }
+        machine.withdrawReads(old)
     }
 
     private func redirect(_ token: ReadToken, to leader: MemberID) {
-        guard let batch = batchesByToken[token] else { return }
+        guard let batch = waitingReads[token]?.batch else { return }
         if case .peer(let member, let request) = batch.origin {
-            batchesByToken[token] = nil
+            waitingReads[token] = nil
             transport.send([(member, .response(id: request, body: LeaderAnswer.notLeader.encoded()))])
         } else if leader == .none || leader == id {
             parked.append(token)
         } else if let item = batch.items.first, let question = LeaderQuestion(item.operation) {
-            batchesByToken[token] = nil
-            askedOfLeader[token] = (batch, 0)
+            askedOfLeader[token] = ticks
             transport.send([(leader, .request(id: token.rawValue, body: question.encoded()))])
         }
     }
 
     private func handleLeaderAnswer(_ token: ReadToken, _ body: [UInt8]) {
-        guard let batch = askedOfLeader.removeValue(forKey: token)?.batch else { return }
-        guard let item = batch.items.first, case .loop(let loop) = batch.origin else { return }
+        guard askedOfLeader.removeValue(forKey: token) != nil, let batch = waitingReads[token]?.batch,
+            let item = batch.items.first, case .loop(let loop) = batch.origin
+        else { return }
         switch LeaderAnswer(decoding: body) {
         case .answer(let answer, let revision):
+            waitingReads[token] = nil
             outlet.deliver(
                 LoopBatch(answers: [LoopAnswer(call: item.call, body: answer, revision: revision)]), toLoop: loop)
         case .notLeader, nil:
-            // It lost the lead meanwhile; the next leader is asked when it is known.
-            batchesByToken[token] = batch
+            // It lost the lead meanwhile; whoever leads at the next tick or later is asked.
             parked.append(token)
         }
     }

@@ -37,14 +37,16 @@ extension ClientService {
 
     func compact(_ message: ByteBuffer, _ call: RPCCall) throws(GRPCStatus) {
         let request = try decode(Etcdserverpb_CompactionRequest.self, message)
-        try propose(
+        let id = try propose(
             .compact(CompactCommand(revision: request.revision)), for: call, as: .compact,
             requestBytes: message.readableBytes)
+        pending[id]?.isPhysical = request.physical
     }
 
     // MARK: Answers
 
     func answerRange(_ call: RPCCall, _ result: RangeResult, _ header: ResponseHeader) {
+        guard result.recordBytes < ClientService.largestAnswer else { return call.finish(.answerTooLarge) }
         call.respond { buffer in
             header.write(into: &buffer)
             buffer.write(result)
@@ -61,12 +63,14 @@ extension ClientService {
                 buffer.write(result)
             }
         case .deleteRange(let result):
+            guard result.recordBytes < ClientService.largestAnswer else { return call.finish(.answerTooLarge) }
             header.revision = result.revision
             call.respond { buffer in
                 header.write(into: &buffer)
                 buffer.write(result)
             }
         case .transaction(let result):
+            guard result.recordBytes < ClientService.largestAnswer else { return call.finish(.answerTooLarge) }
             header.revision = result.revision
             call.respond { buffer in
                 header.write(into: &buffer)
@@ -84,6 +88,32 @@ extension ClientService {
             }
         }
     }
+}
+
+extension ClientService {
+    /// Bytes of records in one answer. gRPC's length would go on to 4 GiB, a buffer not quite; etcd's limit is the same.
+    fileprivate static let largestAnswer = Int(Int32.max) - 1 << 20
+}
+
+extension TransactionResult {
+    fileprivate var recordBytes: Int {
+        responses.reduce(0) { sum, response in
+            switch response {
+            case .range(let result): sum + result.recordBytes
+            case .put(let result): sum + (result.previous?.count ?? 0)
+            case .deleteRange(let result): sum + result.recordBytes
+            case .transaction(let result): sum + result.recordBytes
+            }
+        }
+    }
+}
+
+extension RangeResult {
+    fileprivate var recordBytes: Int { kvs.reduce(0) { $0 + $1.count } }
+}
+
+extension DeleteRangeResult {
+    fileprivate var recordBytes: Int { previous.reduce(0) { $0 + $1.count } }
 }
 
 /// The answers' fields after the header.

@@ -69,6 +69,8 @@ extension ClientService {
 
     func leaseKeepAlive(_ message: ByteBuffer, _ call: RPCCall) throws(GRPCStatus) {
         let request = try decode(Etcdserverpb_LeaseKeepAliveRequest.self, message)
+        // What still arrives of a stream that was ended here begins no new one.
+        guard call.isOpen else { return }
         keepAliveStreams[call, default: KeepAliveStream()].queue.append(request.id)
         askNextKeepAlive(call)
     }

@@ -94,7 +94,8 @@ public final class Member: Sendable {
             machine: try ConsensusMachine(
                 Member.consensusConfiguration(configuration, id: id, seed: wallMicroseconds),
                 initial: start.initial, startCount: wallMicroseconds),
-            id: id, tickMilliseconds: configuration.heartbeatIntervalMilliseconds, mailboxes: mailboxes,
+            id: id, tickMilliseconds: configuration.heartbeatIntervalMilliseconds,
+            requestTimeoutMilliseconds: configuration.requestTimeoutMilliseconds, mailboxes: mailboxes,
             transport: transport, outlet: outlet, board: board, logger: logger)
         let log = LogDriver(
             log: start.storage.log, id: id, mailboxes: mailboxes, transport: transport, metrics: metrics,
@@ -102,7 +103,7 @@ public final class Member: Sendable {
         let apply = ApplyDriver(
             machine: start.machine, id: id, firstInternalCount: firstCount, flushPolicy: start.flushPolicy,
             electionTimeoutMilliseconds: configuration.electionTimeoutMilliseconds,
-            onPublished: { [publisher, id] member in if member == id { publisher.published() } },
+            onPublished: { [publisher] request in publisher.published(by: request) },
             onMembers: { delegate.update($0) }, mailboxes: mailboxes, transport: transport, outlet: outlet,
             flushThread: flushThread, board: board, metrics: metrics, logger: logger, fail: failure.fail)
         threads = MemberThreads(mailboxes: mailboxes, flushThread: flushThread, storage: start.storage)
@@ -161,8 +162,13 @@ public final class Member: Sendable {
     private static func listen(_ server: RPCServer, _ urls: [MemberURL]) async throws -> [SocketAddress] {
         var addresses: [SocketAddress] = []
         for url in urls {
+            guard !url.scheme.isLocalSocket else {
+                throw ServerError.listen(url: url.text, reason: "clients are not served on sockets in the file system")
+            }
+            // One address, and the same on every host, where a resolver might give ::1 here and 127.0.0.1 there.
+            let host = url.host == "localhost" ? "127.0.0.1" : url.host
             do {
-                addresses.append(try await server.listen(host: url.host, port: url.port))
+                addresses.append(try await server.listen(host: host, port: url.port))
             } catch {
                 throw ServerError.listen(url: url.text, reason: "\(error)")
             }

@@ -12,6 +12,8 @@ final class Publisher: Sendable {
     }
     private let member: MemberAttributes
     private let consensus: Mailbox<ConsensusEvent>
+    /// No request of this run has it or one before it.
+    private let firstCount: UInt64
     private let state: Mutex<State>
     private let proposing = Mutex<Task<Void, Never>?>(nil)
     /// A proposal that was lost with a leader is made again after so long.
@@ -20,17 +22,20 @@ final class Publisher: Sendable {
     init(_ member: MemberAttributes, firstCount: UInt64, consensus: Mailbox<ConsensusEvent>) {
         self.member = member
         self.consensus = consensus
+        self.firstCount = firstCount
         state = Mutex(State(count: firstCount))
     }
 
     func start() {
-        let task = Task {
-            while !Task.isCancelled {
-                propose()
-                try? await Task.sleep(for: Publisher.retryInterval)
+        // Made under the lock, so that the end of it finds the task to cancel.
+        proposing.withLock { proposing in
+            proposing = Task {
+                while !Task.isCancelled {
+                    propose()
+                    try? await Task.sleep(for: Publisher.retryInterval)
+                }
             }
         }
-        proposing.withLock { $0 = task }
     }
 
     private func propose() {
@@ -45,8 +50,13 @@ final class Publisher: Sendable {
         consensus.post(.proposals([ProposedEntry(requestID: call.requestID, payload: proposal.encoded())]))
     }
 
-    /// The member's entry was applied here.
-    func published() { finish(true) }
+    /// An entry by which the member made itself known was applied here. One of an earlier run, which a restart replays
+    /// before there is a leader, says nothing.
+    func published(by request: RequestID) {
+        let before = CallID(loop: CallID.publisherLoop, count: firstCount).rawValue
+        let made = state.withLock { $0.count - firstCount }
+        if request.rawValue > before, request.rawValue - before <= made { finish(true) }
+    }
 
     func stop() { finish(false) }
 

@@ -32,9 +32,19 @@ enum ReadOperation: Sendable {
     case leases
     case memberList
     case health
+    /// The records of a compaction were removed; answered with the revision of its own answer.
+    case compacted(revision: Int64)
     /// Answered by the leader only: the remaining time is the leader's knowledge.
     case leaseTimeToLive(Int64, withKeys: Bool)
     case leaseKeepAlive(Int64)
+
+    /// Only the leader, which keeps the leases' time, may answer.
+    var needsLeader: Bool {
+        switch self {
+        case .leaseTimeToLive, .leaseKeepAlive: true
+        default: false
+        }
+    }
 }
 
 struct ReadItem: Sendable {

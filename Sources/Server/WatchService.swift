@@ -6,10 +6,19 @@ import Replica
 /// What a loop asks of the watches, which live with the apply thread.
 enum WatchOperation: Sendable {
     /// - Parameter token: the loop's number for the creation, answered by ``WatchOutput/created(token:outcome:revision:)``.
-    case create(loop: Int, token: UInt64, WatchRequest)
+    case create(WatchPlace, token: UInt64, WatchRequest)
     case cancel([WatchID])
-    /// Tell the revision once all of these watches have been told everything up to it.
-    case progress(loop: Int, stream: UInt64, [WatchID])
+    /// Their client does not keep up: what happens waits in the history.
+    case pause([WatchID])
+    case resume([WatchID])
+    /// Tell the revision once all watches of the stream have been told everything up to it.
+    case progress(WatchPlace)
+}
+
+/// The loop and the stream that a watch belongs to.
+struct WatchPlace: Sendable, Hashable {
+    var loop: Int
+    var stream: UInt64
 }
 
 /// What the apply thread tells a loop, in the order in which it is to reach the clients.
@@ -25,25 +34,45 @@ enum WatchOutput: Sendable {
 struct WatchStream {
     /// Names the stream towards the apply thread, since the call's handle may be gone when the answer comes.
     var number: UInt64
-    /// By the id the client knows; nil while the apply thread has not answered.
-    var watches: [Int64: WatchID?] = [:]
+    /// By the id the client knows.
+    var watches: [Int64: Watch] = [:]
     var nextID: Int64 = 0
+    /// Set while what was sent waits for a client that does not read it.
+    var isPaused = false
+
+    enum Watch {
+        /// The apply thread has not answered yet.
+        case beingCreated(token: UInt64)
+        case open(WatchID)
+    }
+
+    var open: [WatchID] {
+        watches.values.compactMap { watch in
+            if case .open(let id) = watch { id } else { nil }
+        }
+    }
 }
 
 /// Where a watch's events go.
 struct WatchOwner {
     var call: RPCCall
     var watchID: Int64
+    /// Cancelled before it was created: the client chose the id, and did not wait.
+    var isCancelled = false
 }
 
 /// `etcdserverpb.Watch`.
 extension ClientService {
     /// An id that stands for no watch: of refused creations, and of answers to progress requests.
     private static let noWatch: Int64 = -1
+    /// Bytes that may wait for a stream's client; past it the stream's watches pause.
+    private static let largestBacklog = 8 << 20
 
     func watch(_ message: ByteBuffer, _ call: RPCCall) throws(GRPCStatus) {
         let request = try decode(Etcdserverpb_WatchRequest.self, message)
         if watchStreams[call] == nil {
+            // What still arrives of a stream that was ended here begins no new one.
+            guard call.isOpen else { return }
             nextWatch += 1
             watchStreams[call] = WatchStream(number: nextWatch)
             watchCalls[nextWatch] = call
@@ -54,8 +83,7 @@ extension ClientService {
         case .cancelRequest(let cancel): cancelWatch(cancel.watchID, call)
         case .progressRequest:
             guard let stream = watchStreams[call] else { return }
-            context.apply.post(
-                .watch(.progress(loop: loop, stream: stream.number, stream.watches.values.compactMap(\.self))))
+            context.apply.post(.watch(.progress(WatchPlace(loop: loop, stream: stream.number))))
         case nil: break
         }
     }
@@ -71,15 +99,16 @@ extension ClientService {
             refuseWatch(call, reason: "mvcc: duplicate watch ID provided on the WatchStream")
             return
         }
-        stream.watches[id] = .some(nil)
-        watchStreams[call] = stream
         nextWatch += 1
+        stream.watches[id] = .beingCreated(token: nextWatch)
+        watchStreams[call] = stream
         watchCreations[nextWatch] = WatchOwner(call: call, watchID: id)
         let watch = WatchRequest(
             key: Array(request.key), rangeEnd: Array(request.rangeEnd), startRevision: request.startRevision,
             noPut: request.filters.contains(.noput), noDelete: request.filters.contains(.nodelete),
             previousKV: request.prevKv, progressNotify: request.progressNotify)
-        context.apply.post(.watch(.create(loop: loop, token: nextWatch, watch)))
+        let place = WatchPlace(loop: loop, stream: stream.number)
+        context.apply.post(.watch(.create(place, token: nextWatch, watch)))
     }
 
     private func refuseWatch(_ call: RPCCall, reason: String) {
@@ -94,16 +123,21 @@ extension ClientService {
     }
 
     private func cancelWatch(_ id: Int64, _ call: RPCCall) {
-        // A watch of which the apply thread has not answered yet cannot be known to the client either.
-        guard let watch = watchStreams[call]?.watches[id] ?? nil else { return }
-        watchStreams[call]?.watches[id] = nil
+        switch watchStreams[call]?.watches.removeValue(forKey: id) {
+        case .open(let watch): endWatch(watch, of: WatchOwner(call: call, watchID: id))
+        case .beingCreated(let token): watchCreations[token]?.isCancelled = true
+        case nil: break
+        }
+    }
+
+    private func endWatch(_ watch: WatchID, of owner: WatchOwner) {
         watchOwners[watch] = nil
         context.metrics.watchers.subtract(1, ordering: .relaxed)
         context.apply.post(.watch(.cancel([watch])))
         let header = self.header(revision: context.board.current.revision)
-        call.send { buffer in
+        owner.call.send { buffer in
             header.write(into: &buffer)
-            buffer.writeVarintField(2, UInt64(bitPattern: id))
+            buffer.writeVarintField(2, UInt64(bitPattern: owner.watchID))
             buffer.writeVarintField(4, 1)
         }
     }
@@ -115,7 +149,7 @@ extension ClientService {
             return
         }
         watchCalls[stream.number] = nil
-        let watches = stream.watches.values.compactMap(\.self)
+        let watches = stream.open
         for watch in watches { watchOwners[watch] = nil }
         context.metrics.watchStreams.subtract(1, ordering: .relaxed)
         context.metrics.watchers.subtract(watches.count, ordering: .relaxed)
@@ -155,10 +189,9 @@ extension ClientService {
         }
         switch outcome {
         case .failure(let error):
-            watchStreams[owner.call]?.watches[owner.watchID] = nil
+            if !owner.isCancelled { watchStreams[owner.call]?.watches[owner.watchID] = nil }
             refuseWatch(owner.call, reason: "mvcc: \(error.message)")
         case .success(let watch):
-            watchStreams[owner.call]?.watches[owner.watchID] = .some(watch)
             watchOwners[watch] = owner
             context.metrics.watchers.add(1, ordering: .relaxed)
             let header = self.header(revision: revision)
@@ -167,8 +200,34 @@ extension ClientService {
                 buffer.writeVarintField(2, UInt64(bitPattern: owner.watchID))
                 buffer.writeVarintField(3, 1)
             }
+            if owner.isCancelled {
+                endWatch(watch, of: owner)
+                return
+            }
+            watchStreams[owner.call]?.watches[owner.watchID] = .open(watch)
+            if watchStreams[owner.call]?.isPaused == true { context.apply.post(.watch(.pause([watch]))) }
         }
     }
+
+    // MARK: Slow clients
+
+    /// A client that does not read must not fill the memory: its watches wait in the history until it has read.
+    private func pauseIfBehind(_ call: RPCCall) {
+        guard call.bufferedBytes > ClientService.largestBacklog, let stream = watchStreams[call], !stream.isPaused else {
+            return
+        }
+        watchStreams[call]?.isPaused = true
+        context.apply.post(.watch(.pause(stream.open)))
+        call.whenDrained { [unowned self] in resume(call) }
+    }
+
+    private func resume(_ call: RPCCall) {
+        guard let stream = watchStreams[call] else { return }
+        watchStreams[call]?.isPaused = false
+        context.apply.post(.watch(.resume(stream.open)))
+    }
+
+    // MARK: Events
 
     private func deliver(_ delivery: WatchDelivery) {
         guard let owner = watchOwners[delivery.watch] else { return }
@@ -181,6 +240,7 @@ extension ClientService {
                 buffer.writeVarintField(2, UInt64(bitPattern: owner.watchID))
                 for event in events { buffer.writeBytesField(11, event) }
             }
+            pauseIfBehind(owner.call)
         case .compacted(let revision):
             watchOwners[delivery.watch] = nil
             watchStreams[owner.call]?.watches[owner.watchID] = nil

@@ -131,6 +131,12 @@ public struct WatchHub: Sendable {
         file(slot)
     }
 
+    /// A watch's client is slow: it is told nothing more until `resume`, and then catches up from the history.
+    public mutating func pause(_ id: WatchID) {
+        guard let slot = slots[id], let watch = watches[slot], !watch.isPaused else { return }
+        fallBehind(id, from: watch.isSynced ? max(watch.next, revision + 1) : watch.next, paused: true)
+    }
+
     /// The history was replaced by one that reaches further, up to `newest` (an installed snapshot): what it holds beyond
     /// the events published so far was never published, and every watch catches up with it.
     public mutating func historyReplaced(upTo newest: Int64) {
