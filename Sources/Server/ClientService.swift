@@ -86,13 +86,17 @@ final class ClientService: RPCLoopService {
     // MARK: From the connections
 
     func handle(_ batch: [RPCEvent]) {
+        var bytes = 0
         for event in batch {
             switch event {
-            case .message(let call, let message): handle(message, of: call)
+            case .message(let call, let message):
+                bytes += message.readableBytes
+                handle(message, of: call)
             case .requestEnd(let call): requestEnded(call)
             case .cancelled(let call): streamEnded(call)
             }
         }
+        if bytes > 0 { context.metrics.clientBytesReceived.add(UInt64(bytes), ordering: .relaxed) }
         handOn()
     }
 
@@ -216,6 +220,7 @@ final class ClientService: RPCLoopService {
 
     func handOn() {
         if !proposals.isEmpty {
+            context.metrics.proposalsPending.add(proposals.count, ordering: .relaxed)
             context.consensus.post(.proposals(proposals))
             proposals.removeAll(keepingCapacity: true)
         }
@@ -238,14 +243,17 @@ final class ClientService: RPCLoopService {
     /// What a turn of a thread has for this loop.
     func deliver(_ batch: LoopBatch) {
         if let leadership = batch.leadership { noteLeadership(leadership) }
+        var answered = 0
         for answer in batch.answers {
             if let waiting = pending.removeValue(forKey: answer.call) {
                 proposedBytes -= waiting.proposedBytes
+                if waiting.proposedBytes > 0 { answered += 1 }
                 self.answer(waiting, answer)
             } else if let waiting = pendingHTTP.removeValue(forKey: answer.call) {
                 answerHTTP(waiting.exchange, answer.body)
             }
         }
+        if answered > 0 { context.metrics.proposalsPending.subtract(answered, ordering: .relaxed) }
         for output in batch.watches { deliver(output) }
     }
 
@@ -306,7 +314,11 @@ final class ClientService: RPCLoopService {
                 waiting.call.finish(.noLeader)
             }
         }
-        if !withdrawn.isEmpty { context.consensus.post(.withdrawn(withdrawn)) }
+        if !withdrawn.isEmpty {
+            context.metrics.proposalsPending.subtract(withdrawn.count, ordering: .relaxed)
+            context.metrics.proposalsFailed.add(UInt64(withdrawn.count), ordering: .relaxed)
+            context.consensus.post(.withdrawn(withdrawn))
+        }
     }
 
     /// The member stops: nobody waits any longer.

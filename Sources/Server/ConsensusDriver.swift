@@ -24,7 +24,8 @@ enum ConsensusEvent: Sendable {
     case flushed(LogIndex, ConfState)
     case status(@Sendable (RaftStatus) -> Void)
     case membershipChanged(ConfChangeV2)
-    case transferLeadership(to: MemberID)
+    /// Hand leadership to the follower that has most of the log; answered at once with whether there is one.
+    case handOver(@Sendable (Bool) -> Void)
     case stop
 }
 
@@ -153,8 +154,10 @@ final class ConsensusDriver {
             answer(machine.status)
         case .membershipChanged(let change):
             machine.applyConfChange(change)
-        case .transferLeadership(let member):
-            machine.transferLeadership(to: member)
+        case .handOver(let answer):
+            let heir = successor()
+            if let heir { machine.transferLeadership(to: heir) }
+            answer(heir != nil)
         case .stop:
             break
         }
@@ -202,6 +205,14 @@ final class ConsensusDriver {
         }
         applyMailbox.post(.committed(effects.committed))
         return []
+    }
+
+    /// The voter that would lead soonest if this member, which leads, ceased to; nil on a follower or with nobody in reach.
+    private func successor() -> MemberID? {
+        let status = machine.status
+        return status.progress.filter {
+            $0.id != id && $0.isRecentlyActive && $0.replication == .replicate && status.configuration.voters.contains($0.id)
+        }.max { $0.match < $1.match }?.id
     }
 
     private func noteLeadership(_ leadership: Leadership) {

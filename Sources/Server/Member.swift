@@ -25,6 +25,8 @@ public final class Member: Sendable {
     private let transport: PeerTransport
     private let threads: MemberThreads
     private let publisher: Publisher
+    private let board: StatusBoard
+    private let electionTimeoutMilliseconds: Int
     private let failure: FailureBox
 
     /// Opens the data, joins the peers and listens. The member is ready once the cluster knows it: ``whenReady()``.
@@ -58,7 +60,8 @@ public final class Member: Sendable {
         failure = FailureBox(logger: logger)
         let metrics = Metrics()
         let wallMicroseconds = Member.wallMicroseconds()
-        let board = StatusBoard(
+        electionTimeoutMilliseconds = configuration.electionTimeoutMilliseconds
+        board = StatusBoard(
             MemberStatus(
                 leadership: Leadership(term: start.initial.hardState.term, leader: .none, isLeader: false),
                 committed: start.initial.hardState.commit, applied: start.machine.applied,
@@ -136,9 +139,10 @@ public final class Member: Sendable {
     /// Whether the consensus thread answers, which it does within milliseconds unless it is stuck.
     public func isResponsive() async -> Bool { await threads.isResponsive() }
 
-    /// Ends streams and calls, lets what is on its way be written, and closes everything.
+    /// Hands leadership over, ends streams and calls, lets what is on its way be written, and closes everything.
     public func stop() async {
         publisher.stop()
+        await threads.handOverLeadership(within: electionTimeoutMilliseconds, board: board)
         await outlet.finishAll(.serverStopped)
         await server.shutdown(deadline: .seconds(2))
         await transport.shutdown()

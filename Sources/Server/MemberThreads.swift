@@ -44,6 +44,22 @@ final class MemberThreads: Sendable {
         }
     }
 
+    /// If this member leads, lets another take over, as far as that is done within `milliseconds`: the cluster need not
+    /// wait for an election timeout, nor lose what is forwarded here meanwhile.
+    func handOverLeadership(within milliseconds: Int, board: StatusBoard) async {
+        guard threads.withLock({ !$0.isEmpty }) else { return }
+        let isHandedOver = await withCheckedContinuation { continuation in
+            mailboxes.consensus.post(.handOver { continuation.resume(returning: $0) })
+        }
+        guard isHandedOver else { return }
+        let end = ContinuousClock.now + .milliseconds(milliseconds)
+        while ContinuousClock.now < end {
+            let leadership = board.current.leadership
+            if !leadership.isLeader, leadership.leader != .none { return }
+            try? await Task.sleep(for: .milliseconds(5))
+        }
+    }
+
     /// Stops the threads in the order of the flow, so that what is under way ends in the state, and writes the state's
     /// memory out, so that the next start has little to replay.
     func stop() async {
@@ -55,7 +71,11 @@ final class MemberThreads: Sendable {
                     { self.mailboxes.apply.post(.stop) },
                     { self.flushThread.stop(final: self.storage.states.files) },
                 ]
-                for (stop, thread) in zip(stops, threads.withLock({ $0 })) {
+                let running = threads.withLock { threads in
+                    defer { threads = [] }
+                    return threads
+                }
+                for (stop, thread) in zip(stops, running) {
                     stop()
                     thread.join()
                 }

@@ -12,7 +12,6 @@ final class Metrics: Sendable {
     /// `etcd_disk_backend_commit_duration_seconds`: one observation per batch applied to the state.
     let stateCommits = DurationHistogram()
     let clientBytesReceived = Atomic<UInt64>(0)
-    let slowApplies = Atomic<UInt64>(0)
     let watchers = Atomic<Int>(0)
     let watchStreams = Atomic<Int>(0)
     let eventsDelivered = Atomic<UInt64>(0)
