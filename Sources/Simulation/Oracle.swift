@@ -15,7 +15,7 @@ struct KnownEvent {
 
 /// Knows what happened: the one log that all members must apply, and a store of its own that applies it first.
 ///
-/// - Election safety: a term has one leader. (Raft paper, figure 3; so below.)
+/// - Election safety: a term has one leader (Raft paper, figure 3; so below), and a member one vote in it.
 /// - Leader completeness: a new leader's log reaches at least to whatever anybody has applied.
 /// - Log matching: an entry's index and term determine its payload and the term before it.
 /// - State machine safety: members apply the same entries, and have the same state at the same index.
@@ -38,6 +38,7 @@ struct Oracle {
     private var protected: [Int64: Int64] = [:]
     private var digests: [UInt64: UInt64] = [:]
     private var leaders: [UInt64: MemberID] = [:]
+    private var votes: [UInt64: [MemberID: MemberID]] = [:]
     /// By index: the entries of each term that were ever appended there.
     private var appended: [[(entry: Entry, previousTerm: Term)]] = []
     private var firstViolation: Violation?
@@ -67,6 +68,21 @@ struct Oracle {
             note("member \(member) leads term \(term) with a log that ends at \(lastIndex); applied is \(lastApplied)")
         }
         return true
+    }
+
+    /// A vote leaves its member.
+    mutating func checkVote(of member: MemberID, for candidate: MemberID, _ term: Term) {
+        let known = votes[term.rawValue, default: [:]].updateValue(candidate, forKey: member)
+        if let known, known != candidate {
+            note("member \(member) votes for \(candidate) in term \(term), and has voted for \(known) before")
+        }
+    }
+
+    /// A member asks for votes. Its own counts only later, when it is durable; one that it gave before binds it.
+    mutating func checkCampaign(of member: MemberID, _ term: Term) {
+        if let known = votes[term.rawValue]?[member] {
+            note("member \(member) campaigns in term \(term), in which it has voted for \(known)")
+        }
     }
 
     /// - Parameter entries: about to be written by a member.

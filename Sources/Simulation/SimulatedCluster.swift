@@ -49,10 +49,11 @@ final class SimulatedCluster {
     init(_ options: SimulationOptions) {
         self.options = options
         random = SimulationRandom(seed: options.seed)
-        swarm = Swarm(from: &random, members: options.members, turmoil: options.turmoil)
+        swarm = Swarm(from: &random, members: options.members)
         ids = (1...UInt64(options.members)).map(MemberID.init)
         var drifts: [Int64] = []
         for _ in ids { drifts.append(Int64(random.between(-swarm.drift, swarm.drift))) }
+        if swarm.isTurmoil { drifts[drifts.count - 1] = -400 }
         self.drifts = drifts
         network = SimulatedNetwork(swarm, members: options.members)
         disks = Array(repeating: SimulatedDisk(), count: options.members)
@@ -126,7 +127,7 @@ final class SimulatedCluster {
             eventsInSecond = 0
         }
         eventsInSecond += 1
-        if eventsInSecond > 200_000 { fail("members flood each other with messages; \(situation)") }
+        if eventsInSecond > 100_000 { fail("members flood each other with messages; \(situation)") }
     }
 
     private func life(_ place: Int, _ number: Int) -> MemberLife? {
@@ -231,7 +232,7 @@ final class SimulatedCluster {
         let chance =
             switch window {
             case .crashesBetweenInstallAndReset: 600
-            case .crashesDuringVoteSync, .crashesAfterVote: 8 * swarm.crashInWindow
+            case .crashesDuringVoteSync, .crashesAfterVote: 20 * swarm.crashInWindow
             default: swarm.crashInWindow
             }
         guard random.chance(perMille: chance) else { return }
@@ -241,6 +242,13 @@ final class SimulatedCluster {
     // MARK: Messages
 
     func send(_ messages: [Message], from place: Int) {
+        eventsInSecond += messages.count
+        for message in messages {
+            if message.kind == .vote { oracle.checkCampaign(of: ids[place], message.term) }
+            if message.kind == .voteResponse, !message.reject {
+                oracle.checkVote(of: ids[place], for: message.to, message.term)
+            }
+        }
         if messages.count == 1 {
             if let to = self.place(of: messages[0].to) { send(Parcel(from: place, to: to, .messages(messages))) }
             return
@@ -313,7 +321,7 @@ final class SimulatedCluster {
         guard oracle.checkLeader(member, term, lastIndex: lastIndex) else { return }
         census.count(.elections)
         // Whoever did not hear of the election must still not win the same term.
-        if !isCalm, random.chance(perMille: 4 * swarm.crashInWindow) {
+        if !isCalm, random.chance(perMille: 10 * swarm.crashInWindow) {
             agenda.schedule(.crashAll, at: now + random.below(2 * swarm.syncTime + 20 * swarm.latency))
         }
     }

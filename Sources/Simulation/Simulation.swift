@@ -29,8 +29,6 @@ public struct SimulationOptions: Sendable {
     public var members: Int
     /// Tests alone set it.
     package var plantedBug: PlantedBug?
-    /// Tests alone set it: whether the run is to be mostly elections. Else the seed says.
-    package var turmoil: Bool?
 
     public init(seed: UInt64, virtualSeconds: Int = 60, members: Int = 3) {
         precondition((1...9).contains(members) && virtualSeconds > 0, "1 to 9 members and at least a second")

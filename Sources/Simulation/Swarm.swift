@@ -2,6 +2,7 @@
 /// without partitions reaches depths that one with everything switched on never sees. (Groce and others, "Swarm
 /// testing", 2012.) Times are microseconds, probabilities per mille.
 struct Swarm {
+    let isTurmoil: Bool
     // Members.
     let tick: Int64
     let electionTimeoutTicks: Int
@@ -53,12 +54,11 @@ struct Swarm {
         case crash, crashAll, crashMost, fullPartition, oneWayPartition, isolateLeader, transfer, stall
     }
 
-    init(from random: inout SimulationRandom, members: Int, turmoil: Bool?) {
+    init(from random: inout SimulationRandom, members: Int) {
         func draw<Value>(_ values: [Value]) -> Value { random.pick(values) }
         func maybe(_ chance: Int, _ values: [Int]) -> Int { random.chance(perMille: chance) ? random.pick(values) : 0 }
-        // Some runs are hardly more than elections that cross each other.
-        let isDrawn = random.chance(perMille: 200)
-        let isTurmoil = turmoil ?? (members > 2 && isDrawn)
+        // Some runs are hardly more than elections that cross each other, with one slow member to vote in them.
+        isTurmoil = members > 2 && random.chance(perMille: 200)
         tick = isTurmoil ? 50_000 : draw([50_000, 100_000, 100_000])
         electionTimeoutTicks = isTurmoil ? 8 : draw([5, 10, 10, 15])
         preVote = !isTurmoil && random.chance(perMille: 800)
@@ -70,7 +70,7 @@ struct Swarm {
         // One entry a round trip would be less than clients ask for.
         maxInflightMessages = maxBytesPerMessage < 4_096 ? draw([8, 256]) : draw([1, 4, 256])
         largeValues = random.chance(perMille: 200)
-        maxUncommittedBytes = random.chance(perMille: 150) ? (largeValues ? 6_000 : 600) : 64 << 20
+        maxUncommittedBytes = random.chance(perMille: 150) ? (largeValues ? 2_500 : 150) : 64 << 20
         maxCommittedBytes = draw([200, 16 << 20, 16 << 20])
         drift = maybe(600, [5, 50, 200])
         wakeDelay = draw([0, 50, 2_000])
@@ -78,8 +78,8 @@ struct Swarm {
         jitter = isTurmoil ? 60_000 : draw([0, 500, 5_000, 60_000])
         loss = maybe(600, [5, 30, 150])
         duplication = maybe(500, [5, 50, 200])
-        straggling = isTurmoil ? 100 : maybe(500, [5, 30, 100])
-        straggleDelay = draw([100_000, 500_000, 2_000_000])
+        straggling = isTurmoil ? 250 : maybe(500, [5, 30, 100])
+        straggleDelay = isTurmoil ? 300_000 : draw([100_000, 500_000, 2_000_000])
         snapshotLoss = maybe(500, [100, 400])
         syncTime = isTurmoil ? 30_000 : draw([200, 2_000, 10_000])
         slowSync = maybe(500, [10, 100])
@@ -89,12 +89,12 @@ struct Swarm {
         var faults = Fault.allCases.filter { _ in random.chance(perMille: 500) }
         if members < 3 { faults.removeAll { ![.crash, .crashAll, .stall].contains($0) } }
         self.faults = faults
-        crashInWindow = isTurmoil ? 60 : maybe(700, [2, 10, 40])
+        crashInWindow = isTurmoil ? 20 : maybe(700, [1, 4, 16])
         longestDown = draw([20_000, 500_000, 8_000_000])
-        clients = draw([5, 5, 8])
+        clients = draw([5, 8, 12])
         operationsPerSecond = 20
         keys = draw([3, 8, 24])
-        patience = draw([500_000, 2_000_000, 5_000_000])
+        patience = draw([300_000, 1_000_000, 3_000_000])
         compaction = random.chance(perMille: 400)
     }
 

@@ -109,7 +109,9 @@ private func reportTraps() {
                 text[position] = letter
                 position -= 1
             }
-            text.span.withUnsafeBufferPointer { _ = write(2, $0.baseAddress! + position + 1, 39 - position) }
+            text.span.withUnsafeBufferPointer { letters in
+                if let base = letters.baseAddress { _ = write(2, base + position + 1, 39 - position) }
+            }
             signal(number, SIG_DFL)
             raise(number)
         }
