@@ -1,0 +1,80 @@
+import Foundation
+import Testing
+
+@testable import Simulation
+
+/// A run of a minute takes a second or so without optimisation: few seeds, and short ones.
+@Suite struct SimulationTests {
+    @Test func aHandfulOfSeedsPasses() {
+        for seed in UInt64(1)...8 {
+            let report = simulate(SimulationOptions(seed: seed, virtualSeconds: 20))
+            #expect(report.failure == nil, "seed \(seed)")
+        }
+    }
+
+    @Test(arguments: [1, 2, 5]) func clustersOfOtherSizesPass(members: Int) {
+        for seed in UInt64(1)...2 {
+            let report = simulate(SimulationOptions(seed: seed, virtualSeconds: 10, members: members))
+            #expect(report.failure == nil, "seed \(seed)")
+        }
+    }
+
+    @Test func aSeedGivesTheSameTraceEveryTime() {
+        for seed in UInt64(20)...22 {
+            let options = SimulationOptions(seed: seed, virtualSeconds: 15)
+            #expect(simulate(options).traceDigest == simulate(options).traceDigest, "seed \(seed)")
+        }
+        let other = simulate(SimulationOptions(seed: 23, virtualSeconds: 15)).traceDigest
+        #expect(other != simulate(SimulationOptions(seed: 22, virtualSeconds: 15)).traceDigest)
+    }
+
+    /// Swift seeds its hashing per process, so two processes walk sets and dictionaries in different orders.
+    @Test func theTraceDoesNotDependOnTheSeedOfSwiftsHashing() throws {
+        guard let tool = builtSimulator() else { return }
+        let digests = try [nil, nil, "1"].map { hashing in
+            let process = Process()
+            process.executableURL = tool
+            process.arguments = ["--seed", "30", "--seeds", "2", "--virtual-seconds", "15", "--digests"]
+            var environment = ProcessInfo.processInfo.environment
+            environment["SWIFT_DETERMINISTIC_HASHING"] = hashing
+            process.environment = environment
+            let output = Pipe()
+            process.standardOutput = output
+            try process.run()
+            let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+            process.waitUntilExit()
+            return text.split(separator: "\n").filter { $0.hasPrefix("seed ") }.joined(separator: "\n")
+        }
+        #expect(digests[0].contains("seed 31: "), "the simulator printed no digests")
+        #expect(digests[0] == digests[1] && digests[1] == digests[2])
+    }
+
+    /// Beside the tests, where the package's build put it; nil when only the tests were built.
+    private func builtSimulator() -> URL? {
+        var directory = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
+        for _ in 0..<4 {
+            let tool = directory.appendingPathComponent("simulate")
+            if FileManager.default.isExecutableFile(atPath: tool.path) { return tool }
+            directory.deleteLastPathComponent()
+        }
+        return nil
+    }
+}
+
+/// What the simulator is for: an edge that breaks its part of the bargain does not get away with it.
+@Suite struct PlantedBugTests {
+    /// The seed that catches it, among the first so many.
+    private func firstSeedThatCatches(_ bug: PlantedBug, within seeds: ClosedRange<UInt64>) -> UInt64? {
+        seeds.first { seed in
+            var options = SimulationOptions(seed: seed)
+            options.plantedBug = bug
+            return simulate(options).failure != nil
+        }
+    }
+
+    @Test(arguments: PlantedBug.allCases) func aPlantedBugIsCaughtAndTheSameSeedPassesWithoutIt(bug: PlantedBug) throws
+    {
+        let caught = try #require(firstSeedThatCatches(bug, within: 1...100), "100 seeds did not show it")
+        #expect(simulate(SimulationOptions(seed: caught)).failure == nil, "seed \(caught)")
+    }
+}
