@@ -30,7 +30,8 @@ public struct Census: Sendable {
         public func isPossible(members: Int) -> Bool {
             switch self {
             case .leadershipTransfers, .snapshotsSent, .snapshotsFailed, .snapshotsInstalled,
-                .crashesBetweenInstallAndReset, .interruptedInstallsFinished, .catchUpsFromLog, .messagesLost,
+                .crashesDuringVoteSync, .crashesAfterVote, .crashesBetweenInstallAndReset, .interruptedInstallsFinished,
+                .catchUpsFromLog, .messagesLost,
                 .messagesDuplicated, .messagesReordered, .fullPartitions, .oneWayPartitions, .isolations,
                 .leaderReadsForwarded:
                 members > 2
