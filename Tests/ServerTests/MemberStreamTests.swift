@@ -113,19 +113,23 @@ import Testing
         let stream = slow.stream("Watch/Watch")
         try stream.send(watchRequest("k"))
         #expect(try await stream.next(1, Etcdserverpb_WatchResponse.self).count == 1)
-        // Past the backlog at which a stream's watches pause.
-        let value = [UInt8](repeating: 1, count: 1 << 20)
-        let first = try await client.put("k", value)
-        for _ in 1..<40 { try await client.put("k", value) }
+        // Twice the backlog at which a stream's watches pause; in small pieces, for which the client's window is kept.
+        let value = [UInt8](repeating: 1, count: 4 << 10)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<16 {
+                group.addTask { for _ in 0..<250 { try await client.put("k", value) } }
+            }
+            try await group.waitForAll()
+        }
         let revisions = try await Deadline.within(seconds: 60) {
             var revisions: [Int64] = []
-            while revisions.count < 40 {
+            while revisions.count < 4000 {
                 let response = try await stream.next(1, Etcdserverpb_WatchResponse.self)
                 revisions += response.flatMap(\.events).map(\.kv.modRevision)
             }
             return revisions
         }
-        #expect(revisions == Array(first..<first + 40))
+        #expect(revisions == Array(2..<4002))
         stream.cancel()
         await slow.close()
         await client.close()
