@@ -31,8 +31,11 @@ final class LogDriver {
     private let log: RaftLog
     private let metrics: Metrics
     private let fail: @Sendable (any Error) -> Void
+    /// The last one since the start, written or not.
+    private var hardState: HardState?
     /// A commit index that rides with the next synced write.
     private var waitingHardState: HardState?
+    private var endsInEntries = false
     private static let restNanoseconds: Int64 = 200_000_000
 
     init(
@@ -53,17 +56,14 @@ final class LogDriver {
         var jobs: [LogJob] = []
         do {
             while true {
-                // A commit index that finds no ride within a while is written by itself, so that a log at rest ends in a
-                // record whose loss costs nothing.
                 mailbox.take(
-                    into: &jobs,
-                    deadline: waitingHardState == nil ? nil : monotonicNanoseconds() + LogDriver.restNanoseconds)
+                    into: &jobs, deadline: isAtRest ? nil : monotonicNanoseconds() + LogDriver.restNanoseconds)
+                if jobs.isEmpty { try rest() }
                 var group = LogJob.Append()
-                if jobs.isEmpty { group.mustSync = true }
                 for job in jobs {
                     guard case .append(let append) = job else {
-                        if group.hardState != nil || waitingHardState != nil { group.mustSync = true }
                         try write(group)
+                        try rest()
                         return
                     }
                     if append.snapshot != nil {
@@ -96,12 +96,24 @@ final class LogDriver {
         if let truncate = append.truncateUpTo { group.truncateUpTo = truncate }
     }
 
+    private var isAtRest: Bool { waitingHardState == nil && !endsInEntries }
+
+    /// Writes the hard state by itself, so that a log at rest ends in a record whose loss costs nothing: a commit index
+    /// that found no ride, or again the one that was written with the last entries.
+    private func rest() throws {
+        if !isAtRest { try write(LogJob.Append(hardState: hardState, mustSync: true)) }
+    }
+
     private func write(_ group: LogJob.Append) throws {
-        if let hardState = group.hardState { waitingHardState = hardState }
+        if let hardState = group.hardState {
+            self.hardState = hardState
+            waitingHardState = hardState
+        }
         if group.mustSync {
             let start = monotonicNanoseconds()
             try log.append(hardState: waitingHardState, entries: group.entries)
             waitingHardState = nil
+            endsInEntries = !group.entries.isEmpty
             metrics.logSyncs.observe(nanoseconds: monotonicNanoseconds() - start)
         }
         report(group)
@@ -112,6 +124,7 @@ final class LogDriver {
         guard let snapshot = append.snapshot else { return }
         // The term first: a start refuses a log that holds less than the snapshot's. That the commit index points past
         // the log's end until the log is reset, a start makes good.
+        hardState = append.hardState ?? hardState
         try log.append(hardState: append.hardState ?? waitingHardState, entries: [])
         waitingHardState = nil
         // They stand before the snapshot, and waited for the hard state alone.
@@ -123,6 +136,7 @@ final class LogDriver {
         guard installed.wait() else { throw ServerError.snapshotNotInstalled(snapshot.metadata.index) }
         try log.reset(toSnapshot: snapshot.metadata.index, term: snapshot.metadata.term)
         try log.append(hardState: nil, entries: append.entries)
+        endsInEntries = !append.entries.isEmpty
         consensusMailbox.post(.snapshotInstalled(snapshot.metadata.index))
         var rest = append
         rest.committed = []
