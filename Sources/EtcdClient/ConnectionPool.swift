@@ -65,7 +65,7 @@ actor ConnectionPool {
             let index = (turn + offset) % candidates.count
             let endpoint = candidates[index]
             guard let place = places[endpoint], let client = place.client, place.backOff.isDue(now) else { continue }
-            turn = index + 1
+            if candidates.count > 1 { turn = index + 1 }
             return Pick(endpoint: endpoint, client: client, isSuspect: place.backOff.failures > 0)
         }
         return nil

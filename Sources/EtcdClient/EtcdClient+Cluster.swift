@@ -49,7 +49,8 @@ extension EtcdClient {
     public func members(isLinearizable: Bool = true, timeout: Duration? = nil) async throws -> [ClusterMember] {
         var request = Etcdserverpb_MemberListRequest()
         request.linearizable = isLinearizable
-        return try await call(.memberList, request, timeout: timeout).members.map { member in
+        let response = try await call(.memberList, request, timeout: timeout, needsLeader: isLinearizable)
+        return response.members.map { member in
             ClusterMember(
                 id: member.id, name: member.name, peerURLs: member.peerUrls, clientURLs: member.clientUrls,
                 isLearner: member.isLearner)

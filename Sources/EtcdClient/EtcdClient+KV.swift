@@ -8,7 +8,10 @@ extension EtcdClient {
     public func get(
         _ range: KeyRange, options: GetOptions = GetOptions(), timeout: Duration? = nil
     ) async throws -> GetResponse {
-        GetResponse(try await call(.range, Etcdserverpb_RangeRequest(range, options), timeout: timeout))
+        GetResponse(
+            try await call(
+                .range, Etcdserverpb_RangeRequest(range, options), timeout: timeout,
+                needsLeader: !options.isSerializable))
     }
 
     /// Writes a key.

@@ -79,37 +79,42 @@ public final class EtcdClient: Sendable {
     /// - Parameters:
     ///   - timeout: for all attempts together; nil takes the client's `requestTimeout`.
     ///   - mayRepeat: a write may be sent again although it may have been executed.
-    ///   - endpoint: asks this member and no other.
+    ///   - needsLeader: false lets a member that has no leader answer a read by itself, if it can.
+    ///   - endpoint: asks this member and no other, with a leader or without.
     public func call<Request, Response>(
         _ method: EtcdMethod<Request, Response>, _ request: Request, timeout: Duration? = nil,
-        mayRepeat: Bool = false, at endpoint: EtcdEndpoint? = nil
+        mayRepeat: Bool = false, needsLeader: Bool = true, at endpoint: EtcdEndpoint? = nil
     ) async throws -> Response {
         try await timedCall(
             method, request, timeout: timeout ?? options.requestTimeout, attemptTimeout: options.attemptTimeout,
-            mayRepeat: mayRepeat, at: endpoint
+            mayRepeat: mayRepeat, needsLeader: needsLeader, at: endpoint
         ).response
     }
 
     /// - Returns: the answer, and when the attempt that it answers was begun.
     func timedCall<Request, Response>(
         _ method: EtcdMethod<Request, Response>, _ request: Request, timeout: Duration, attemptTimeout: Duration,
-        mayRepeat: Bool = false, at endpoint: EtcdEndpoint? = nil
+        mayRepeat: Bool = false, needsLeader: Bool = true, at endpoint: EtcdEndpoint? = nil
     ) async throws -> (response: Response, sentAt: ContinuousClock.Instant) {
         let deadline = ContinuousClock.now + timeout
         let repeats = method.isRepeatable || mayRepeat
         let metadata: RPCClient.Metadata =
-            options.requireLeader && method.isRepeatable && endpoint == nil ? [("hasleader", "true")] : []
+            options.requireLeader && needsLeader && method.isRepeatable && endpoint == nil
+            ? [("hasleader", "true")] : []
         let message: [UInt8]
         do { message = try request.serializedBytes() } catch {
             throw EtcdError(.invalidArgument, "the request cannot be encoded: \(error)")
         }
-        // Of an earlier attempt.
+        // Of earlier attempts.
         var mayHaveBeenExecuted = false
+        var lastFailure: RPCError?
         while true {
             let pick: ConnectionPool.Pick
-            do { pick = try await pool.pick(before: deadline, only: endpoint) } catch var error as EtcdError {
-                error.mayHaveBeenExecuted = mayHaveBeenExecuted
-                throw error
+            do { pick = try await pool.pick(before: deadline, only: endpoint) } catch let error as EtcdError {
+                // What a member said tells more than that the time is up.
+                throw EtcdError(
+                    lastFailure?.code ?? error.code, lastFailure?.message ?? error.message,
+                    mayHaveBeenExecuted: mayHaveBeenExecuted)
             }
             let sentAt = ContinuousClock.now
             let left = max(deadline - sentAt, .milliseconds(1))
@@ -126,6 +131,7 @@ public final class EtcdClient: Sendable {
                 if isTransient || error.code == .deadlineExceeded {
                     await pool.failed(pick, error.message, isLost: error.message.hasPrefix("the connection to "))
                 }
+                lastFailure = error
                 let isNotExecuted = RetryRules.isNotExecuted(error)
                 mayHaveBeenExecuted = mayHaveBeenExecuted || (!method.isRepeatable && !isNotExecuted)
                 guard isTransient, repeats || isNotExecuted, ContinuousClock.now < deadline else {

@@ -1,7 +1,9 @@
 import EtcdAPI
 
-/// One method of the v3 API with its messages, for ``EtcdClient/call(_:_:timeout:mayRepeat:at:)``.
-public struct EtcdMethod<Request: SwiftProtobuf.Message & Sendable, Response: SwiftProtobuf.Message & Sendable>: Sendable {
+/// One method of the v3 API with its messages, for ``EtcdClient/call(_:_:timeout:mayRepeat:needsLeader:at:)``.
+public struct EtcdMethod<Request: SwiftProtobuf.Message & Sendable, Response: SwiftProtobuf.Message & Sendable>:
+    Sendable
+{
     let path: String
     /// Asking twice is the same as asking once.
     let isRepeatable: Bool

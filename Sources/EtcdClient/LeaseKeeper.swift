@@ -20,10 +20,12 @@ public final class LeaseKeeper: Sendable {
         case stopped
     }
 
+    private typealias Waiter = CheckedContinuation<Loss?, Never>
+
     private struct State {
         var certainUntil: ContinuousClock.Instant
         var loss: Loss?
-        var waiters: [Int: CheckedContinuation<Loss?, Never>] = [:]
+        var waiters: [Int: Waiter] = [:]
         var nextWaiter = 0
         var task: Task<Void, Never>?
     }
@@ -91,7 +93,8 @@ public final class LeaseKeeper: Sendable {
     public func revoke(timeout: Duration? = nil) async throws {
         stop()
         do { try await client.revokeLease(lease, timeout: timeout) } catch let error as EtcdError
-        where error.reason == .leaseNotFound {
+            where error.reason == .leaseNotFound
+        {
             // It is gone, which is what was wanted.
         }
     }
@@ -128,13 +131,13 @@ public final class LeaseKeeper: Sendable {
     }
 
     private func lose(_ loss: Loss) {
-        let (waiters, task) = state.withLock { state in
-            guard state.loss == nil else { return (Dictionary<Int, CheckedContinuation<Loss?, Never>>(), nil as Task<Void, Never>?) }
+        let (waiters, task): ([Waiter], Task<Void, Never>?) = state.withLock { state in
+            guard state.loss == nil else { return ([], nil) }
             state.loss = loss
             defer { state.waiters.removeAll() }
-            return (state.waiters, state.task)
+            return (Array(state.waiters.values), state.task)
         }
-        for waiter in waiters.values { waiter.resume(returning: loss) }
+        for waiter in waiters { waiter.resume(returning: loss) }
         task?.cancel()
     }
 }

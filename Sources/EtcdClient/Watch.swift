@@ -61,8 +61,8 @@ public struct Watch: AsyncSequence, Sendable {
     /// Ends the watch; what waits to be read is dropped.
     public func cancel() { handle.end() }
 
-    /// Asks the server up to where the watch has been told everything; ``WatchUpdate/progress(_:)`` answers. A request that
-    /// meets a lost connection is not answered: ask again. Watches of one client share the question, so that
+    /// Asks the server up to where the watch has been told everything; ``WatchUpdate/progress(_:)`` answers. A request before
+    /// ``WatchUpdate/started(from:)``, or that meets a lost connection, is not answered: ask again. Watches of one client share the question, so that
     /// an answer may come unasked. (Before 3.5.8 etcd could answer before it had sent the last events.)
     public func requestProgress() { handle.requestProgress() }
 
@@ -120,6 +120,8 @@ final class WatchFeed: Sendable {
         self.maxEvents = maxEvents
         self.signal = signal
     }
+
+    var hasEnded: Bool { state.withLock { $0.hasEnded } }
 
     /// - Returns: whether too much waits: the watch is to be parked.
     func deliver(_ update: WatchUpdate) -> Bool {

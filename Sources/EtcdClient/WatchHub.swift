@@ -24,9 +24,6 @@ actor WatchHub {
     private let metadata: RPCClient.Metadata
     private let numbers = Atomic<UInt64>(0)
     private var entries: [UInt64: Entry] = [:]
-    /// Removed before they were added, since both are told by tasks of their own.
-    private var removedEarly: Set<UInt64> = []
-    private var lastAdded: UInt64 = 0
     private var isClosed = false
     private var runner: Task<Void, Never>?
 
@@ -49,7 +46,8 @@ actor WatchHub {
     nonisolated func takeNumber() -> UInt64 { numbers.wrappingAdd(1, ordering: .relaxed).newValue }
 
     func add(_ number: UInt64, _ request: Etcdserverpb_WatchCreateRequest, _ feed: WatchFeed) {
-        guard removedEarly.remove(number) == nil else { return }
+        // It may have been abandoned already: both are told by tasks of their own.
+        guard !feed.hasEnded else { return }
         guard !isClosed else {
             feed.end(EtcdError.clientClosed)
             return
@@ -60,10 +58,7 @@ actor WatchHub {
     }
 
     func remove(_ number: UInt64) {
-        guard let entry = entries.removeValue(forKey: number) else {
-            return
-        }
-        dropFromServer(entry)
+        if let entry = entries.removeValue(forKey: number) { dropFromServer(entry) }
     }
 
     func unpark(_ number: UInt64) {
@@ -106,7 +101,8 @@ actor WatchHub {
                 failAll(EtcdError(end.code, end.message))
             } else {
                 await pool.failed(
-                    pick, end?.message ?? "it ended the watches", isLost: end?.message.hasPrefix("the connection to ") ?? false)
+                    pick, end?.message ?? "it ended the watches",
+                    isLost: end?.message.hasPrefix("the connection to ") ?? false)
             }
         }
         runner = nil
