@@ -169,7 +169,7 @@ final class ConsensusDriver {
             transport.send(effects.messages.map { ($0.to, .raft($0)) })
         }
         for message in effects.snapshotsToSend { applyMailbox.post(.sendSnapshot(message)) }
-        if let snapshot = effects.snapshotToInstall { board.update { $0.committed = max($0.committed, snapshot.index) } }
+        if let snapshot = effects.snapshotToInstall { board.update { $0.committed = snapshot.index } }
         // Before the log's job: a snapshot that it installs stands for what comes after these.
         let committedAfterSync = handOnCommitted(effects)
         if effects.needsAppend || !committedAfterSync.isEmpty {
@@ -179,7 +179,8 @@ final class ConsensusDriver {
                         hardState: effects.hardState,
                         snapshot: effects.snapshotToInstall.map { ($0, staged) },
                         entries: effects.entriesToAppend, mustSync: effects.mustSync,
-                        messages: effects.messagesAfterAppend, committed: committedAfterSync.isEmpty ? [] : [committedAfterSync],
+                        messages: effects.messagesAfterAppend,
+                        committed: committedAfterSync.isEmpty ? [] : [committedAfterSync],
                         truncateUpTo: effects.truncateLogUpTo)))
         }
         if staged != nil {
@@ -207,12 +208,14 @@ final class ConsensusDriver {
         return []
     }
 
-    /// The voter that would lead soonest if this member, which leads, ceased to; nil on a follower or with nobody in reach.
+    /// The voter to lead in this member's place: the one with most of the log; nil on a follower, or with nobody in reach.
     private func successor() -> MemberID? {
         let status = machine.status
-        return status.progress.filter {
-            $0.id != id && $0.isRecentlyActive && $0.replication == .replicate && status.configuration.voters.contains($0.id)
-        }.max { $0.match < $1.match }?.id
+        let inReach = status.progress.filter {
+            $0.id != id && $0.isRecentlyActive && $0.replication == .replicate
+                && status.configuration.voters.contains($0.id)
+        }
+        return inReach.max { $0.match < $1.match }?.id
     }
 
     private func noteLeadership(_ leadership: Leadership) {

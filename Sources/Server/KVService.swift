@@ -91,7 +91,7 @@ extension ClientService {
 }
 
 extension ClientService {
-    /// Bytes of records in one answer. gRPC's length would go on to 4 GiB, a buffer not quite; etcd's limit is the same.
+    /// Bytes of records in one answer; past 2 GiB etcd refuses too, and past 4 GiB no buffer holds it.
     fileprivate static let largestAnswer = Int(Int32.max) - 1 << 20
 }
 
