@@ -5,6 +5,8 @@ import Replica
 extension GRPCStatus {
     static let noLeader = GRPCStatus(.unavailable, "etcdserver: no leader")
     static let timedOut = GRPCStatus(.unavailable, "etcdserver: request timed out")
+    static let timedOutWithLeader = GRPCStatus(
+        .unavailable, "etcdserver: request timed out, possibly due to previous leader failure")
     static let tooManyRequests = GRPCStatus(.resourceExhausted, "etcdserver: too many requests")
     static let requestTooLarge = GRPCStatus(.invalidArgument, "etcdserver: request is too large")
     static let serverStopped = GRPCStatus(.unavailable, "etcdserver: server stopped")

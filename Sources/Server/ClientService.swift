@@ -63,6 +63,8 @@ final class ClientService: RPCLoopService {
     private var leaderReads: [ReadItem] = []
     private var proposedBytes = 0
     private var leaderlessSince: Int64?
+    /// When the present leader became known.
+    private var leaderSince: Int64?
     private var pendingHTTP: [CallID: (exchange: HTTPExchange, startedAt: Int64)] = [:]
 
     /// Proposals that may wait at once, in bytes, on this loop; past it the answer is `too many requests`.
@@ -291,7 +293,7 @@ final class ClientService: RPCLoopService {
             if waiting.method == .leaseKeepAlive {
                 finishKeepAliveStream(waiting.call, .timedOut)
             } else {
-                waiting.call.finish(.timedOut)
+                waiting.call.finish(timeoutStatus(of: waiting))
             }
         }
         for (id, waiting) in pendingHTTP where waiting.startedAt < limit {
@@ -321,6 +323,13 @@ final class ClientService: RPCLoopService {
         }
     }
 
+    /// A proposal made within two elections before the leader came was probably lost with the former one, as etcd says.
+    private func timeoutStatus(of waiting: Pending) -> GRPCStatus {
+        guard waiting.proposedBytes > 0, let leaderSince else { return .timedOut }
+        let lost = leaderSince - 2 * Int64(context.configuration.electionTimeoutMilliseconds) * 1_000_000
+        return (lost..<leaderSince).contains(waiting.startedAt) ? .timedOutWithLeader : .timedOut
+    }
+
     /// The member stops: nobody waits any longer.
     func finishAll(_ status: GRPCStatus) {
         for call in watchStreams.keys { endWatchStream(call, status: status) }
@@ -338,6 +347,9 @@ final class ClientService: RPCLoopService {
     }
 
     private func noteLeadership(_ leadership: Leadership) {
+        if leadership.leader != .none, leadership.leader != self.leadership.leader {
+            leaderSince = monotonicNanoseconds()
+        }
         self.leadership = leadership
         if leadership.leader != .none {
             leaderlessSince = nil

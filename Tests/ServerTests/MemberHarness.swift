@@ -96,7 +96,8 @@ struct TestClient {
     ) async throws -> Response {
         let bytes: [UInt8] = try request.serializedBytes()
         let answer = try await rpc.unary(
-            path: "/etcdserverpb.\(method)", message: ByteBuffer(bytes: bytes), metadata: metadata, timeout: .seconds(20))
+            path: "/etcdserverpb.\(method)", message: ByteBuffer(bytes: bytes), metadata: metadata,
+            timeout: .seconds(20))
         return try Response(serializedBytes: Array(answer.readableBytesView))
     }
 

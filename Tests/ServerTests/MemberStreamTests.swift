@@ -47,7 +47,9 @@ import Testing
             _ = try await stream.next(1, Etcdserverpb_WatchResponse.self)
         }
         #expect(error?.code == .internal)
-        #expect(try await watchers(client) == ["etcd_debugging_mvcc_watcher_total 0", "etcd_debugging_mvcc_watch_stream_total 0"])
+        #expect(
+            try await watchers(client)
+                == ["etcd_debugging_mvcc_watcher_total 0", "etcd_debugging_mvcc_watch_stream_total 0"])
         await client.close()
         await cluster.stopAll()
     }
