@@ -50,7 +50,8 @@ struct Bootstrap {
             id: identity.memberID, history: state, applied: recovery.applied.index, term: recovery.applied.term,
             configuration: recovery.applied.configuration)
         if machine.members.isEmpty {
-            // New, or interrupted while it was made.
+            // New, or interrupted while it was made; a state that has entries has members.
+            guard machine.applied == .zero else { throw ServerError.noMembers(configuration.dataDirectory) }
             machine.bootstrap(founders.map(MemberAttributes.init))
             try machine.commit { state, applied, term, configuration in
                 try state.commit(applied: applied, term: term, configuration: configuration)

@@ -6,6 +6,7 @@ public enum ServerError: Error, CustomStringConvertible, Sendable {
     case wrongCluster(dataDirectory: String, holds: String, configured: String)
     case wrongMember(dataDirectory: String, holds: String, configured: String)
     case notAMember(name: String)
+    case noMembers(String)
     case foreignPeers(cluster: String, configured: String)
     case clusterUnreachable([String])
     case snapshotNotInstalled(LogIndex)
@@ -25,6 +26,9 @@ public enum ServerError: Error, CustomStringConvertible, Sendable {
                 + "start with that member's --data-dir, or fix --initial-advertise-peer-urls"
         case .notAMember(let name):
             "member \(name) is not part of the running cluster; add it there first (etcdctl member add)"
+        case .noMembers(let directory):
+            "the state in \(directory) does not name the cluster's members; remove this member from the cluster, and add it "
+                + "again with an empty data directory"
         case .foreignPeers(let cluster, let configured):
             "the peers that --initial-cluster names belong to cluster \(cluster), not to \(configured), which it founds; "
                 + "fix --initial-cluster and --initial-cluster-token"
