@@ -48,7 +48,7 @@ extension EtcdClient {
     }
 
     /// The leader now, and each time that it changes or says something else; nil when there is none. It may leave out
-    /// what was true for a moment only; it never goes back.
+    /// what was true for a moment only; it never goes back. It goes on through outages of the cluster.
     public func observeLeader(of name: some EtcdBytes) -> AsyncThrowingStream<KeyValue?, any Error> {
         let range = electionRange(name)
         return AsyncThrowingStream(bufferingPolicy: .bufferingNewest(1)) { continuation in
@@ -56,7 +56,9 @@ extension EtcdClient {
                 do {
                     var told: KeyValue??
                     while true {
-                        let read = try await self.get(range, options: .first(by: .createRevision))
+                        let read = try await self.untilAnswered {
+                            try await self.get(range, options: .first(by: .createRevision))
+                        }
                         if told != .some(read.first) { continuation.yield(read.first) }
                         told = .some(read.first)
                         try await self.waitForChange(of: range, since: read)

@@ -91,6 +91,15 @@ public final class EtcdClient: Sendable {
         ).response
     }
 
+    /// Reads again for as long as the cluster does not answer, each time until the read's own time is up.
+    func untilAnswered<Answer>(_ read: () async throws -> Answer) async throws -> Answer {
+        while true {
+            do { return try await read() } catch let error as EtcdError
+                where error.code == .unavailable || error.code == .deadlineExceeded
+            { continue }
+        }
+    }
+
     /// - Returns: the answer, and when the attempt that it answers was begun.
     func timedCall<Request, Response>(
         _ method: EtcdMethod<Request, Response>, _ request: Request, timeout: Duration, attemptTimeout: Duration,

@@ -23,9 +23,10 @@ public struct EtcdClientOptions: Sendable {
     public var keepaliveInterval: Duration? = .seconds(6)
     /// How long it may take to answer that before its connection counts as lost.
     public var keepaliveTimeout: Duration = .seconds(3)
-    /// How many events may wait for the reader of one watch. Beyond that the watch is ended on the server and
-    /// started again, from where it was, when the reader has caught up: memory is bounded, nothing is lost.
-    public var maxBufferedWatchEvents = 16_384
+    /// How many bytes of events may wait for the reader of one watch. Beyond that the watch is ended on the server
+    /// and started again, from where it was, when the reader has caught up: memory is bounded (by this and one
+    /// answer of the server's), and nothing is lost.
+    public var maxBufferedWatchBytes = 16 << 20
 
     public init() {}
 

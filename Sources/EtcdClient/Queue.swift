@@ -61,8 +61,9 @@ struct Queue: Sendable {
         var options = GetOptions.first(by: .createRevision, .descending)
         options.maxCreateRevision = place.revision - 1
         options.keysOnly = true
-        let read = try await client.commit(
-            Transaction.if(place.condition).then(.get(.prefix(prefix), options: options)))
+        let reading = Transaction.if(place.condition).then(.get(.prefix(prefix), options: options))
+        // However long it takes: the caller waits no longer than the lease lives.
+        let read = try await client.untilAnswered { try await client.commit(reading) }
         guard read.succeeded else { throw place.lost }
         return read.get(0)?.first.map { ($0.key, read.header.revision) }
     }

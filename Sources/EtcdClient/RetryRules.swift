@@ -61,7 +61,9 @@ struct BackOff: Sendable {
 
     func isDue(_ now: ContinuousClock.Instant) -> Bool { notBefore.map { $0 <= now } ?? true }
 
+    /// Counts once for all calls that fail together: those that come while it is being left alone were begun before.
     mutating func failed(_ now: ContinuousClock.Instant, limits: ClosedRange<Duration>) {
+        guard isDue(now) else { return }
         failures += 1
         let pause = min(limits.lowerBound * (1 << min(failures - 1, 16)), limits.upperBound)
         notBefore = now + pause * Double.random(in: 0.75...1.25)

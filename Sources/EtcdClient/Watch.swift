@@ -101,7 +101,7 @@ final class WatchFeed: Sendable {
 
     private struct State {
         var updates = CircularBuffer<WatchUpdate>()
-        var eventCount = 0
+        var bytes = 0
         var waiter: Waiter?
         var hasEnded = false
         var error: (any Error)?
@@ -112,12 +112,12 @@ final class WatchFeed: Sendable {
     enum Signal: Sendable { case caughtUp, abandoned }
 
     private let state = Mutex(State())
-    private let maxEvents: Int
+    private let maxBytes: Int
     private let signal: @Sendable (Signal) -> Void
 
     /// - Parameter signal: told when the reader of a parked watch has taken everything, and when nobody reads any longer.
-    init(maxEvents: Int, signal: @escaping @Sendable (Signal) -> Void) {
-        self.maxEvents = maxEvents
+    init(maxBytes: Int, signal: @escaping @Sendable (Signal) -> Void) {
+        self.maxBytes = maxBytes
         self.signal = signal
     }
 
@@ -129,8 +129,8 @@ final class WatchFeed: Sendable {
             guard !state.hasEnded else { return (nil, false) }
             if let waiter = state.waiter.take() { return (waiter, false) }
             state.updates.append(update)
-            if case .events(let events) = update { state.eventCount += events.count }
-            if state.eventCount > maxEvents { state.isParked = true }
+            state.bytes += update.bytes
+            if state.bytes > maxBytes { state.isParked = true }
             return (nil, state.isParked)
         }
         waiter?.resume(returning: update)
@@ -155,7 +155,7 @@ final class WatchFeed: Sendable {
             try await withCheckedThrowingContinuation { continuation in
                 let (answer, hasCaughtUp) = state.withLock { state -> (Result<WatchUpdate?, any Error>?, Bool) in
                     if let update = state.updates.popFirst() {
-                        if case .events(let events) = update { state.eventCount -= events.count }
+                        state.bytes -= update.bytes
                         let hasCaughtUp = state.isParked && state.updates.isEmpty && !state.hasEnded
                         if hasCaughtUp { state.isParked = false }
                         return (.success(update), hasCaughtUp)
@@ -177,6 +177,17 @@ final class WatchFeed: Sendable {
     }
 }
 
+extension WatchUpdate {
+    /// About what it takes in memory.
+    fileprivate var bytes: Int {
+        guard case .events(let events) = self else { return 0 }
+        return events.reduce(0) { sum, event in
+            let previous = event.previous.map { $0.key.count + $0.value.count } ?? 0
+            return sum + MemoryLayout<WatchEvent>.stride + event.kv.key.count + event.kv.value.count + previous
+        }
+    }
+}
+
 extension EtcdClient {
     /// Watches a key or a range.
     ///
@@ -185,7 +196,7 @@ extension EtcdClient {
     public func watch(_ range: KeyRange, from revision: Int64 = 0, options: WatchOptions = WatchOptions()) -> Watch {
         let number = hub.takeNumber()
         let hub = hub
-        let feed = WatchFeed(maxEvents: self.options.maxBufferedWatchEvents) { signal in
+        let feed = WatchFeed(maxBytes: self.options.maxBufferedWatchBytes) { signal in
             Task {
                 switch signal {
                 case .caughtUp: await hub.unpark(number)

@@ -51,13 +51,15 @@ import Testing
 
     @Test func anEndpointIsLeftAloneForLongerWithEachFailureUpToABound() {
         var backOff = BackOff()
-        let now = ContinuousClock.now
+        var now = ContinuousClock.now
         #expect(backOff.isDue(now))
-        for _ in 1...3 { backOff.failed(now, limits: .milliseconds(100) ... .seconds(2)) }
-        #expect(!backOff.isDue(now + .milliseconds(299)))
-        #expect(backOff.isDue(now + .milliseconds(501)))
-        for _ in 1...100 { backOff.failed(now, limits: .milliseconds(100) ... .seconds(2)) }
-        #expect(backOff.isDue(now + .milliseconds(2501)))
+        for pause in [100, 200, 400, 800, 1600, 2000, 2000] {
+            // Calls that fail together count once.
+            for _ in 1...3 { backOff.failed(now, limits: .milliseconds(100) ... .seconds(2)) }
+            #expect(!backOff.isDue(now + .milliseconds(pause * 3 / 4 - 1)))
+            now += .milliseconds(pause * 5 / 4 + 1)
+            #expect(backOff.isDue(now))
+        }
         backOff.succeeded()
         #expect(backOff.isDue(now))
     }
