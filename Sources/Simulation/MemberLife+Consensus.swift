@@ -58,7 +58,7 @@ extension MemberLife {
     }
 
     private func perform(_ effects: ConsensusEffects) {
-        if let leadership = effects.leadership { note(leadership) }
+        if let leadership = effects.leadership { note(leadership, effects.entriesToAppend) }
         if !effects.messages.isEmpty { cluster.send(effects.messages, from: place) }
         for message in effects.snapshotsToSend { post(.sendSnapshot(message)) }
         if effects.needsAppend { append(effects) }
@@ -95,9 +95,14 @@ extension MemberLife {
         if !early.isEmpty { cluster.send(early, from: place) }
     }
 
-    private func note(_ leadership: Leadership) {
+    private func note(_ leadership: Leadership, _ appended: [Entry]) {
         cluster.trace.add(leadership.term.rawValue, leadership.leader.rawValue, id.rawValue)
-        if leadership.isLeader { cluster.noteLeader(id, leadership.term, lastIndex: consensus.status.lastIndex) }
+        if leadership.isLeader {
+            // An election comes with entries of its term, which are none of what the voters judged.
+            let own = appended.first { $0.term == leadership.term }
+            cluster.noteLeader(
+                id, leadership.term, lastIndex: own?.index.previous ?? consensus.status.lastIndex)
+        }
         post(.leadership(leadership))
         guard leadership.leader != .none else { return }
         let retried = parked

@@ -16,7 +16,7 @@ struct KnownEvent {
 /// Knows what happened: the one log that all members must apply, and a store of its own that applies it first.
 ///
 /// - Election safety: a term has one leader (Raft paper, figure 3; so below), and a member one vote in it.
-/// - Leader completeness: a new leader's log reaches at least to whatever anybody has applied.
+/// - Leader completeness: a new leader's log reaches at least to whatever was committed in earlier terms and applied.
 /// - Log matching: an entry's index and term determine its payload and the term before it.
 /// - State machine safety: members apply the same entries, and have the same state at the same index.
 /// - A lease lives as long as was promised when it was granted or renewed.
@@ -37,7 +37,8 @@ struct Oracle {
     /// Leases in use, and how long at least they must live.
     private var protected: [Int64: Int64] = [:]
     private var digests: [UInt64: UInt64] = [:]
-    private var leaders: [UInt64: MemberID] = [:]
+    /// By term: who led it, and what had been applied when it was first seen to.
+    private var leaders: [UInt64: (member: MemberID, applied: LogIndex)] = [:]
     private var votes: [UInt64: [MemberID: MemberID]] = [:]
     /// By index: the entries of each term that were ever appended there.
     private var appended: [[(entry: Entry, previousTerm: Term)]] = []
@@ -58,14 +59,19 @@ struct Oracle {
 
     // MARK: Consensus
 
+    /// - Parameter lastIndex: where the member's log ended when it was elected.
+    /// - Returns: whether the term had no leader yet.
     mutating func checkLeader(_ member: MemberID, _ term: Term, lastIndex: LogIndex) -> Bool {
-        if let other = leaders[term.rawValue] {
-            if other != member { note("term \(term) has two leaders, \(other) and \(member)") }
+        if let known = leaders[term.rawValue] {
+            if known.member != member { note("term \(term) has two leaders, \(known.member) and \(member)") }
             return false
         }
-        leaders[term.rawValue] = member
-        if lastIndex < lastApplied {
-            note("member \(member) leads term \(term) with a log that ends at \(lastIndex); applied is \(lastApplied)")
+        // The last vote it needed, its own perhaps, may have been so slow that a later term already has a leader.
+        // What that one commits binds only its successors; what was applied before it led is of earlier terms.
+        let committed = leaders.lazy.filter { $0.key > term.rawValue }.map(\.value.applied).min() ?? lastApplied
+        leaders[term.rawValue] = (member, lastApplied)
+        if lastIndex < committed {
+            note("member \(member) leads term \(term) with a log that ended at \(lastIndex); applied is \(committed)")
         }
         return true
     }

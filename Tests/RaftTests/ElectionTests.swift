@@ -125,7 +125,8 @@ import Testing
     /// Else it could lose the term in a crash, win it again by the same votes, and write another log in it.
     @Test func aCandidateDoesNotLeadBeforeItsOwnVoteIsDurable() throws {
         var node = try RaftNode(
-            RaftConfiguration(id: 1, preVote: false, randomSeed: 1), InitialState(configuration: ConfState(voters: [1, 2, 3])))
+            RaftConfiguration(id: 1, preVote: false, randomSeed: 1),
+            InitialState(configuration: ConfState(voters: [1, 2, 3])))
         try node.campaign()
         let ready = node.takeReady()
         for voter in [MemberID(2), 3] {
@@ -134,5 +135,41 @@ import Testing
         #expect(node.status.role == .candidate)
         for message in ready.messagesAfterAppend { try node.step(message) }
         #expect(node.status.role == .leader)
+    }
+
+    /// Its own vote is durable long after the other that it needs; meanwhile a later term has committed entries.
+    @Test func aLeaderElectedTooLateCommitsNothingAndTakesItsSuccessorsLog() throws {
+        var cluster = try TestCluster(voters: 3) {
+            $0.preVote = false
+            $0.checkQuorum = false
+        }
+        try cluster.elect(1)
+        try cluster.propose(1, "a")
+        try cluster.settle()
+        // Member 3 has member 2's vote for term 2, not yet its own.
+        try cluster[3].campaign()
+        let campaign = cluster.members[2].takeReady()
+        #expect(campaign.map(\.to) == [1, 2])
+        try cluster[2].step(campaign[1])
+        let votes = cluster.members[1].takeReady() + cluster.finishWrite(1)
+        #expect(votes.map(\.reject) == [false])
+        try cluster[3].step(votes[0])
+        #expect(cluster[3].status.role == .candidate)
+        // Term 3.
+        cluster.members[2].isDown = true
+        try cluster[1].step(campaign[0])
+        try cluster.elect(1)
+        try cluster.propose(1, "b")
+        try cluster.settle()
+        #expect(cluster[1].status.term == 3 && cluster.appliedPayloads(2) == ["a", "b"])
+        cluster.members[2].isDown = false
+        _ = cluster.finishWrite(2)
+        #expect(cluster[3].status.role == .leader && cluster[3].status.term == 2)
+        try cluster.propose(3, "c")
+        try cluster.settle()
+        cluster.tick(1)
+        try cluster.settle()
+        #expect(cluster[3].status.role == .follower && cluster[3].status.term == 3)
+        #expect((1...3).allSatisfy { cluster.appliedPayloads($0) == ["a", "b"] })
     }
 }

@@ -19,6 +19,12 @@ import Testing
         }
     }
 
+    /// In seed 101709 a candidate's own vote takes so long to become durable that it leads after its successor.
+    @Test func aLeaderElectedAfterItsSuccessorPasses() {
+        let report = simulate(SimulationOptions(seed: 101_709))
+        #expect(report.failure == nil)
+    }
+
     @Test func aSeedGivesTheSameTraceEveryTime() {
         for seed in UInt64(20)...22 {
             let options = SimulationOptions(seed: seed, virtualSeconds: 15)
