@@ -170,8 +170,10 @@ package struct Progress: Sendable {
     /// Notes that the append after `rejected` was refused and that the logs may agree at `hint`;
     /// false when the refusal is an old one.
     mutating func rejected(at rejected: LogIndex, hint: LogIndex) -> Bool {
+        // What was acknowledged agrees. Only a late answer says otherwise, or a follower that lost what it had: asked
+        // again at once, that one would refuse again at once.
+        guard rejected > match else { return false }
         if state == .replicate {
-            guard rejected > match else { return false }
             next = match.next
         } else {
             // Probes go one at a time, so an answer to anything else is stale.

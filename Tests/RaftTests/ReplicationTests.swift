@@ -113,6 +113,24 @@ import Testing
         #expect(cluster.appliedPayloads(3) == ["a", "b", "c", "d"])
     }
 
+    /// It lost what it had acknowledged: nothing can help it, and it must not keep the leader busy.
+    @Test func aFollowerThatRefusesWhatItAcknowledgedIsAskedAgainOnlyAfterAHeartbeat() throws {
+        var cluster = try TestCluster(voters: 3)
+        try cluster.elect(1)
+        try cluster.propose(1, "a", "b")
+        try cluster.settle()
+        cluster[1].reportUnreachable(2)
+        let refusal = Message(
+            kind: .appendResponse, to: 1, from: 2, term: 1, logTerm: 1, index: 3, reject: true, rejectHint: 1)
+        for _ in 0..<3 { try cluster[1].step(refusal) }
+        #expect(cluster[1].takeReady().messages.isEmpty)
+        let follower = try #require(cluster[1].progressRows.first { $0.id == 2 })
+        #expect(follower.state == .probe && follower.match == 3 && follower.next == 4)
+        try cluster[1].step(Message(kind: .heartbeatResponse, to: 1, from: 2, term: 1))
+        #expect(cluster[1].takeReady().messages.map(\.index) == [3])
+        #expect(cluster[1].progressRows.first { $0.id == 2 }?.next == 4)
+    }
+
     @Test func proposalsAreDroppedWithoutALeaderAndWhenTooMuchIsUncommitted() throws {
         var cluster = try TestCluster(voters: 3) { $0.maxUncommittedBytes = 10 }
         #expect(throws: RaftError.proposalDropped(.noLeader)) { try cluster.propose(1, "a") }
