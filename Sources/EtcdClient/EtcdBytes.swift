@@ -3,6 +3,7 @@ import Foundation
 
 /// What can stand for a key or a value, which are bytes to the store: text (as UTF-8), arrays and `Data`.
 public protocol EtcdBytes: Sendable {
+    /// The bytes.
     var etcdBytes: [UInt8] { get }
 }
 

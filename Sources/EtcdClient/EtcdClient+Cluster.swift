@@ -35,9 +35,14 @@ public struct StoreHash: Sendable, Hashable {
     public var compactRevision: Int64
 }
 
+/// An alarm that a member has raised; it stands until it is disarmed by hand.
 public struct Alarm: Sendable, Hashable {
     public enum Kind: Sendable, Hashable {
-        case noSpace, corrupt
+        /// The quota is used up: writes are refused, deletes and compactions are not.
+        case noSpace
+        /// Members differ in what they hold.
+        case corrupt
+        /// One that this client does not know, by its number.
         case other(Int)
     }
     public var memberID: UInt64

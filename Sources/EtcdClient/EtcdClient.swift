@@ -119,11 +119,13 @@ public final class EtcdClient: Sendable {
         var lastFailure: RPCError?
         while true {
             let pick: ConnectionPool.Pick
-            do { pick = try await pool.pick(before: deadline, only: endpoint) } catch let error as EtcdError {
+            do { pick = try await pool.pick(before: deadline, only: endpoint) } catch var error as EtcdError {
                 // What a member said tells more than that the time is up.
-                throw EtcdError(
-                    lastFailure?.code ?? error.code, lastFailure?.message ?? error.message,
-                    mayHaveBeenExecuted: mayHaveBeenExecuted)
+                if error.code == .unavailable, let lastFailure {
+                    error = EtcdError(lastFailure.code, lastFailure.message)
+                }
+                error.mayHaveBeenExecuted = mayHaveBeenExecuted
+                throw error
             }
             let sentAt = ContinuousClock.now
             let left = max(deadline - sentAt, .milliseconds(1))
@@ -146,7 +148,7 @@ public final class EtcdClient: Sendable {
                 guard isTransient, repeats || isNotExecuted, ContinuousClock.now < deadline else {
                     throw EtcdError(error.code, error.message, mayHaveBeenExecuted: mayHaveBeenExecuted)
                 }
-            } catch let error as BinaryDecodingError {
+            } catch {
                 throw EtcdError(
                     .internal, "\(pick.endpoint) sent an answer that cannot be read: \(error)",
                     mayHaveBeenExecuted: !method.isRepeatable)

@@ -6,6 +6,7 @@ import GRPC
 public struct EtcdError: Error, Sendable, Hashable, CustomStringConvertible {
     public typealias Code = GRPCStatus.Code
 
+    /// gRPC's code.
     public var code: Code
     /// etcd's text, letter for letter, if the server refused the call.
     public var message: String

@@ -5,9 +5,9 @@ import Foundation
 public struct KeyValue: Sendable, Hashable {
     public var key: [UInt8]
     public var value: [UInt8]
-    /// When the key was last created.
+    /// The revision that created the key, after it was last deleted if it ever was.
     public var createRevision: Int64
-    /// When it was last written.
+    /// The revision that wrote it last.
     public var modRevision: Int64
     /// How many times it was written since it was created; 0 in the event of its deletion.
     public var version: Int64
@@ -46,7 +46,9 @@ public struct ResponseHeader: Sendable, Hashable {
 
 /// How ``EtcdClient/get(_:options:timeout:)`` reads.
 public struct GetOptions: Sendable, Hashable {
+    /// What keys can be sorted by.
     public enum Target: Sendable, Hashable { case key, version, createRevision, modRevision, value }
+    /// Which way.
     public enum Order: Sendable, Hashable { case ascending, descending }
 
     /// At most so many keys; 0: all.
@@ -80,6 +82,7 @@ public struct GetOptions: Sendable, Hashable {
     }
 }
 
+/// What a get read, with the options' limit.
 public struct GetResponse: Sendable, Hashable {
     public var header: ResponseHeader
     public var kvs: [KeyValue]
@@ -99,6 +102,7 @@ public struct GetResponse: Sendable, Hashable {
     }
 }
 
+/// What a put did.
 public struct PutResponse: Sendable, Hashable {
     public var header: ResponseHeader
     /// What the key was before, if it was asked for and there was something.
@@ -110,6 +114,7 @@ public struct PutResponse: Sendable, Hashable {
     }
 }
 
+/// What a delete did.
 public struct DeleteResponse: Sendable, Hashable {
     public var header: ResponseHeader
     /// How many keys there were.

@@ -30,6 +30,7 @@ public final class LeaseKeeper: Sendable {
         var task: Task<Void, Never>?
     }
 
+    /// The lease that is kept.
     public let lease: LeaseID
     /// As granted.
     public let timeToLive: Duration

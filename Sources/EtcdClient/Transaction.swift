@@ -16,6 +16,7 @@ public struct Transaction: Sendable {
 
     public init() {}
 
+    /// A transaction that does one thing if all of these hold, and another if not.
     public static func `if`(_ compares: Compare...) -> Transaction { Transaction().and(compares) }
     public static func `if`(_ compares: [Compare]) -> Transaction { Transaction().and(compares) }
 
@@ -38,6 +39,7 @@ public struct Transaction: Sendable {
 
     /// A condition on a key, or on each key of a range (which an empty range meets).
     public struct Compare: Sendable {
+        /// How the key's side stands to the operand.
         public enum Relation: Sendable { case equal, notEqual, greater, less }
 
         let message: Etcdserverpb_Compare
@@ -104,6 +106,7 @@ public struct Transaction: Sendable {
             Operation(.requestRange(Etcdserverpb_RangeRequest(range, options)))
         }
 
+        /// Writes a key, as ``EtcdClient/put(_:_:lease:keepsLease:wantsPrevious:timeout:)`` does.
         public static func put(
             _ key: some EtcdBytes, _ value: some EtcdBytes, lease: LeaseID? = nil, keepsLease: Bool = false,
             wantsPrevious: Bool = false
@@ -115,6 +118,7 @@ public struct Transaction: Sendable {
                         wantsPrevious: wantsPrevious)))
         }
 
+        /// Deletes a key or a range.
         public static func delete(_ range: KeyRange, wantsPrevious: Bool = false) -> Operation {
             Operation(.requestDeleteRange(Etcdserverpb_DeleteRangeRequest(range, wantsPrevious: wantsPrevious)))
         }
@@ -136,6 +140,7 @@ public struct Transaction: Sendable {
 
 /// What a transaction did.
 public struct TransactionResult: Sendable {
+    /// What one operation answered.
     public enum Answer: Sendable {
         case get(GetResponse)
         case put(PutResponse)

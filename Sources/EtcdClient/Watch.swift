@@ -7,6 +7,7 @@ import Synchronization
 public struct WatchEvent: Sendable, Hashable {
     public enum Kind: Sendable, Hashable { case put, delete }
 
+    /// Whether the key was written or deleted.
     public var kind: Kind
     /// What was written; of a deletion, the key and the revision that deleted it (`modRevision`).
     public var kv: KeyValue

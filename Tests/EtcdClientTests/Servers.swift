@@ -15,16 +15,18 @@ enum ServerKind: String, CaseIterable, Sendable, CustomTestStringConvertible {
     /// The program, from the environment or where the build and the test dependencies put it.
     func executable() throws -> String {
         let variable = self == .gulpd ? "GULPD" : "ETCD"
-        if let path = ProcessInfo.processInfo.environment[variable], !path.isEmpty { return path }
         let root = URL(fileURLWithPath: #filePath).resolvingSymlinksInPath()
             .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
+        let given = ProcessInfo.processInfo.environment[variable].flatMap { $0.isEmpty ? nil : [$0] }
         let places =
-            self == .gulpd
-            ? ["\(root)/.build/release/gulpd"] : ["\(root)/.venv/bin/etcd", "/tmp/venv-probe/bin/etcd"]
+            switch self {
+            case .gulpd: given ?? ["\(root)/.build/release/gulpd"]
+            case .etcd: given ?? ["\(root)/.venv/bin/etcd", "/tmp/venv-probe/bin/etcd"]
+            }
         for place in places where access(place, X_OK) == 0 { return place }
         throw Complaint(
-            "no \(rawValue) to test with: none at \(places.joined(separator: ", ")) and \(variable) is not set; "
-                + "run `make release deps-test` first")
+            "no \(rawValue) to test with: no program at \(places.joined(separator: " or ")); "
+                + "run `make release deps-test`, or set \(variable)")
     }
 }
 
