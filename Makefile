@@ -15,9 +15,10 @@ run: deps
 	@bash cluster/run.sh
 
 # Everything that must hold before a change goes in.
-test: deps-test test-unit release test-simulate test-end-to-end
+test: deps-test release test-unit test-simulate test-end-to-end
 
-test-unit: deps-test
+# EtcdClient is tested against the release build and against etcd.
+test-unit: deps-test release
 	# The product, not --build-tests: that would also build swift-protobuf's compiler, 700 files of C++.
 	$(SWIFT) build --product gulpPackageTests
 	$(SWIFT) test --skip-build

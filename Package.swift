@@ -21,6 +21,7 @@ let package = Package(
         .executable(name: "raft-scenario", targets: ["raft-scenario"]),
         .executable(name: "gulpd-unsynced", targets: ["gulpd-unsynced"]),
         .library(name: "Raft", targets: ["Raft"]),
+        .library(name: "EtcdClient", targets: ["EtcdClient"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
@@ -63,6 +64,7 @@ let package = Package(
         .executableTarget(name: "gulpd", dependencies: ["Server"]),
         .executableTarget(name: "gulpctl", dependencies: ["GulpctlCommands"]),
         .target(name: "GulpctlCommands", dependencies: ["GRPC", "EtcdAPI"] + nio),
+        .target(name: "EtcdClient", dependencies: ["GRPC", "EtcdAPI"] + nio),
         .target(name: "Simulation", dependencies: ["Replica"]),
         .executableTarget(
             name: "simulate",
@@ -84,6 +86,7 @@ let package = Package(
         .testTarget(name: "DiscoveryTests", dependencies: ["Discovery"]),
         .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
         .testTarget(name: "ServerTests", dependencies: ["Server", "EtcdAPI"] + nio),
+        .testTarget(name: "EtcdClientTests", dependencies: ["EtcdClient"] + nio),
         .testTarget(name: "GulpctlTests", dependencies: ["GulpctlCommands"]),
     ],
     swiftLanguageModes: [.v6]

@@ -380,10 +380,11 @@ final class ApplyDriver {
         logger.info(
             "sending a snapshot",
             metadata: ["to": "\(target.hexText)", "index": "\(mark.index.rawValue)"])
-        transport.sendSnapshot(to: target, message: message, chunks: { try snapshot.nextChunk(maxBytes: 1 << 20) }) {
-            [consensusMailbox, logger] result in
+        let chunks: @Sendable () throws -> [UInt8]? = { try snapshot.nextChunk(maxBytes: 1 << 20) }
+        transport.sendSnapshot(to: target, message: message, chunks: chunks) { [consensusMailbox, logger] result in
             if case .failure(let error) = result {
-                logger.warning("a snapshot was not delivered", metadata: ["to": "\(target.hexText)", "error": "\(error)"])
+                logger.warning(
+                    "a snapshot was not delivered", metadata: ["to": "\(target.hexText)", "error": "\(error)"])
             }
             consensusMailbox.post(.snapshotReported(target, succeeded: (try? result.get()) != nil))
         }

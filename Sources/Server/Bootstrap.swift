@@ -95,11 +95,14 @@ struct Bootstrap {
             .flatMap(\.peerURLs)
         let report =
             others.isEmpty
-            ? nil : try await PeerTransport.queryCluster(
+            ? nil
+            : try await PeerTransport.queryCluster(
                 others.map { try PeerAddress($0.text) }, from: configured.memberID, timeout: .seconds(2), group: group,
                 logger: logger)
         guard let report else {
-            if configuration.initialClusterState == .existing { throw ServerError.clusterUnreachable(others.map(\.text)) }
+            if configuration.initialClusterState == .existing {
+                throw ServerError.clusterUnreachable(others.map(\.text))
+            }
             return
         }
         guard report.clusterID == configured.clusterID,

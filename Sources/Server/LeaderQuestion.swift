@@ -38,7 +38,9 @@ struct LeaderQuestion: Sendable, Equatable {
     /// nil when the bytes are not a question of this version.
     init?(decoding bytes: [UInt8]) {
         var reader = PeerReader(bytes)
-        guard reader.byte() == 1, let kind = reader.byte().flatMap(Kind.init), let lease = reader.integer() else { return nil }
+        guard reader.byte() == 1, let kind = reader.byte().flatMap(Kind.init), let lease = reader.integer() else {
+            return nil
+        }
         self.kind = kind
         self.lease = lease
     }

@@ -21,41 +21,67 @@ final class Metrics: Sendable {
     /// The Prometheus text format (version 0.0.4).
     func text(_ status: MemberStatus, serverVersion: String, memberID: String) -> String {
         var out = ""
-        func add(_ name: String, _ kind: String, _ help: String, _ value: some CustomStringConvertible, labels: String = "") {
+        func add(
+            _ name: String, _ kind: String, _ help: String, _ value: some CustomStringConvertible, labels: String = ""
+        ) {
             out += "# HELP \(name) \(help)\n# TYPE \(name) \(kind)\n\(name)\(labels) \(value)\n"
         }
-        add("etcd_server_has_leader", "gauge", "Whether or not a leader exists. 1 is existence, 0 is not.",
+        add(
+            "etcd_server_has_leader", "gauge", "Whether or not a leader exists. 1 is existence, 0 is not.",
             status.leadership.leader == .none ? 0 : 1)
-        add("etcd_server_is_leader", "gauge", "Whether or not this member is a leader. 1 if is, 0 otherwise.",
+        add(
+            "etcd_server_is_leader", "gauge", "Whether or not this member is a leader. 1 if is, 0 otherwise.",
             status.leadership.isLeader ? 1 : 0)
-        add("etcd_server_leader_changes_seen_total", "counter", "The number of leader changes seen.", status.leaderChanges)
-        add("etcd_server_proposals_committed_total", "gauge", "The total number of consensus proposals committed.",
+        add(
+            "etcd_server_leader_changes_seen_total", "counter", "The number of leader changes seen.",
+            status.leaderChanges)
+        add(
+            "etcd_server_proposals_committed_total", "gauge", "The total number of consensus proposals committed.",
             status.committed.rawValue)
-        add("etcd_server_proposals_applied_total", "gauge", "The total number of consensus proposals applied.",
+        add(
+            "etcd_server_proposals_applied_total", "gauge", "The total number of consensus proposals applied.",
             status.applied.rawValue)
-        add("etcd_server_proposals_pending", "gauge", "The current number of pending proposals to commit.",
+        add(
+            "etcd_server_proposals_pending", "gauge", "The current number of pending proposals to commit.",
             proposalsPending.load(ordering: .relaxed))
-        add("etcd_server_proposals_failed_total", "counter", "The total number of failed proposals seen.",
+        add(
+            "etcd_server_proposals_failed_total", "counter", "The total number of failed proposals seen.",
             proposalsFailed.load(ordering: .relaxed))
-        add("etcd_server_id", "gauge", "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.",
+        add(
+            "etcd_server_id", "gauge",
+            "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.",
             1, labels: "{server_id=\"\(memberID)\"}")
-        add("etcd_server_version", "gauge", "Which version is running. 1 for 'server_version' label with current version.",
+        add(
+            "etcd_server_version", "gauge",
+            "Which version is running. 1 for 'server_version' label with current version.",
             1, labels: "{server_version=\"\(serverVersion)\"}")
-        add("etcd_mvcc_db_total_size_in_bytes", "gauge", "Total size of the underlying database physically allocated in bytes.",
+        add(
+            "etcd_mvcc_db_total_size_in_bytes", "gauge",
+            "Total size of the underlying database physically allocated in bytes.",
             status.databaseBytes)
-        add("etcd_mvcc_db_total_size_in_use_in_bytes", "gauge", "Total size of the underlying database logically in use in bytes.",
+        add(
+            "etcd_mvcc_db_total_size_in_use_in_bytes", "gauge",
+            "Total size of the underlying database logically in use in bytes.",
             status.databaseBytesInUse)
         add("etcd_debugging_mvcc_current_revision", "gauge", "The current revision of store.", status.revision)
-        add("etcd_debugging_mvcc_watcher_total", "gauge", "Total number of watchers.", watchers.load(ordering: .relaxed))
-        add("etcd_debugging_mvcc_watch_stream_total", "gauge", "Total number of watch streams.",
+        add(
+            "etcd_debugging_mvcc_watcher_total", "gauge", "Total number of watchers.", watchers.load(ordering: .relaxed)
+        )
+        add(
+            "etcd_debugging_mvcc_watch_stream_total", "gauge", "Total number of watch streams.",
             watchStreams.load(ordering: .relaxed))
-        add("etcd_debugging_mvcc_events_total", "counter", "Total number of events sent by this member.",
+        add(
+            "etcd_debugging_mvcc_events_total", "counter", "Total number of events sent by this member.",
             eventsDelivered.load(ordering: .relaxed))
-        add("etcd_network_client_grpc_received_bytes_total", "counter", "The total number of bytes received from grpc clients.",
+        add(
+            "etcd_network_client_grpc_received_bytes_total", "counter",
+            "The total number of bytes received from grpc clients.",
             clientBytesReceived.load(ordering: .relaxed))
-        logSyncs.write(into: &out, name: "etcd_disk_wal_fsync_duration_seconds",
+        logSyncs.write(
+            into: &out, name: "etcd_disk_wal_fsync_duration_seconds",
             help: "The latency distributions of fsync called by WAL.")
-        stateCommits.write(into: &out, name: "etcd_disk_backend_commit_duration_seconds",
+        stateCommits.write(
+            into: &out, name: "etcd_disk_backend_commit_duration_seconds",
             help: "The latency distributions of commit called by backend.")
         if let memory = ProcessFacts.residentBytes {
             add("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", memory)

@@ -66,7 +66,8 @@ final class PeerDelegate: PeerTransportDelegate {
     func beginSnapshot(_ message: Message, from member: MemberID) -> (any SnapshotSink)? {
         guard let metadata = message.snapshot else { return nil }
         do {
-            logger.info("receiving a snapshot", metadata: ["from": "\(member.hexText)", "index": "\(metadata.index.rawValue)"])
+            logger.info(
+                "receiving a snapshot", metadata: ["from": "\(member.hexText)", "index": "\(metadata.index.rawValue)"])
             return StagedSnapshot(try stateDirectory.makeReceiver(), message: message, consensus: consensus)
         } catch {
             logger.error("cannot receive a snapshot", metadata: ["error": "\(error)"])

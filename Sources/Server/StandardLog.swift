@@ -28,7 +28,8 @@ private struct JSONLineHandler: LogHandler {
     }
 
     func log(event: LogEvent) {
-        var line = #"{"level":"\#(name(event.level))","ts":"\#(timestamp())","msg":\#(quoted(event.message.description))"#
+        var line =
+            #"{"level":"\#(name(event.level))","ts":"\#(timestamp())","msg":\#(quoted(event.message.description))"#
         let all = metadata.merging(event.metadata ?? [:]) { _, new in new }
         for (key, value) in all.sorted(by: { $0.key < $1.key }) {
             line += ",\(quoted(key)):\(quoted("\(value)"))"
@@ -49,7 +50,8 @@ private struct JSONLineHandler: LogHandler {
     }
 
     private func timestamp() -> String {
-        Date.now.formatted(.iso8601.year().month().day().time(includingFractionalSeconds: true).timeZone(separator: .omitted))
+        Date.now.formatted(
+            .iso8601.year().month().day().time(includingFractionalSeconds: true).timeZone(separator: .omitted))
     }
 
     private func quoted(_ text: String) -> String {

@@ -12,7 +12,9 @@ struct MemberStatus: Sendable {
     var databaseBytesInUse: Int64 = 0
 
     mutating func note(_ leadership: Leadership) {
-        if leadership.leader != .none, leadership.leader != self.leadership.leader || leadership.term != self.leadership.term {
+        if leadership.leader != .none,
+            leadership.leader != self.leadership.leader || leadership.term != self.leadership.term
+        {
             leaderChanges += 1
         }
         self.leadership = leadership

@@ -213,7 +213,8 @@ extension ClientService {
 
     /// A client that does not read must not fill the memory: its watches wait in the history until it has read.
     private func pauseIfBehind(_ call: RPCCall) {
-        guard call.bufferedBytes > ClientService.largestBacklog, let stream = watchStreams[call], !stream.isPaused else {
+        guard call.bufferedBytes > ClientService.largestBacklog, let stream = watchStreams[call], !stream.isPaused
+        else {
             return
         }
         watchStreams[call]?.isPaused = true

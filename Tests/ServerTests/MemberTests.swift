@@ -1,6 +1,6 @@
+import Discovery
 import EtcdAPI
 import Foundation
-import Discovery
 import GRPC
 import NIOCore
 import Testing

@@ -63,7 +63,8 @@ import Testing
     @Test func unknownFieldsAreSkippedAndFieldZeroIsRefused() throws {
         // Field 100 as each wire type, then the key.
         let known: [UInt8] = [
-            0xa0, 0x06, 0x05, 0xa1, 0x06, 1, 2, 3, 4, 5, 6, 7, 8, 0xa2, 0x06, 1, 9, 0xa5, 0x06, 1, 2, 3, 4, 0x0a, 1, 0x6b,
+            0xa0, 0x06, 0x05, 0xa1, 0x06, 1, 2, 3, 4, 5, 6, 7, 8, 0xa2, 0x06, 1, 9, 0xa5, 0x06, 1, 2, 3, 4, 0x0a, 1,
+            0x6b,
         ]
         let command = try reading(known) { reader throws(GRPCStatus) in try PutCommand(decoding: &reader) }
         #expect(command.key == [0x6b])
@@ -125,8 +126,9 @@ import Testing
         }
         let lease = LeaseTimeToLive(id: 7, ttl: 3, grantedTTL: 10, keys: [[1], [], [2, 3]])
         for body: LoopAnswer.Body in [.keepAlive(10), .keepAlive(nil), .timeToLive(lease), .timeToLive(nil)] {
-            guard case .answer(let read, let revision) = LeaderAnswer(
-                decoding: LeaderAnswer.answer(body, revision: 42).encoded())
+            guard
+                case .answer(let read, let revision) = LeaderAnswer(
+                    decoding: LeaderAnswer.answer(body, revision: 42).encoded())
             else {
                 Issue.record("\(body) came back as something else")
                 continue
@@ -197,6 +199,7 @@ import Testing
         #expect(CallID(call.requestID) == call)
         #expect(CallID(loop: CallID.internalLoop, count: 5).loop == CallID.internalLoop)
         // A later start begins past what an earlier one has reached.
-        #expect(CallID.firstCount(wallMicroseconds: 2_000_000) > CallID.firstCount(wallMicroseconds: 1_000_000) + 999_999)
+        #expect(
+            CallID.firstCount(wallMicroseconds: 2_000_000) > CallID.firstCount(wallMicroseconds: 1_000_000) + 999_999)
     }
 }

@@ -100,7 +100,8 @@ import Testing
             try stream.send(Etcdserverpb_WatchRequest())
             let answers = try await stream.next(2, Etcdserverpb_WatchResponse.self)
             #expect(answers.map(\.created) == [true, true])
-            #expect(answers.map(\.watchID) == [number, -1] && answers[1].cancelReason == "mvcc: watcher range is empty")
+            #expect(
+                answers.map(\.watchID) == [number, -1] && answers[1].cancelReason == "mvcc: watcher range is empty")
             stream.cancel()
         }
         await client.close()
