@@ -245,7 +245,8 @@ public struct ConsensusMachine: Sendable {
 
     // MARK: Effects
 
-    /// What has to be done now. Empty effects mean that there is nothing to do before the next event.
+    /// What has to be done now, all of it before more is taken: effects out of order would be writes out of order.
+    /// Empty effects mean that there is nothing to do before the next event.
     public mutating func takeEffects() -> ConsensusEffects {
         startReadRound()
         while node.hasReady {

@@ -4,14 +4,14 @@ extension MemberLife {
         // Ticks missed during a stall are not made up, as in production.
         guard cluster.now >= stalledUntil else { return }
         consensus.tick()
-        perform(consensus.takeEffects())
+        performEffects()
     }
 
     func consensusTurn() {
         var events: [ConsensusEvent] = []
         swap(&events, &consensusMail)
         for event in events { handle(event) }
-        perform(consensus.takeEffects())
+        performEffects()
         events.removeAll(keepingCapacity: true)
         if consensusMail.isEmpty { swap(&events, &consensusMail) }
     }
@@ -35,10 +35,10 @@ extension MemberLife {
             consensus.snapshotInstalled(index: index)
         case .snapshotReceived(let message, let state):
             // Apart from what came before, so that the effects say whether Raft wants this very one.
-            perform(consensus.takeEffects())
+            performEffects()
             staged = state
             receive([message])
-            perform(consensus.takeEffects())
+            performEffects()
         case .snapshotReported(let member, let succeeded):
             consensus.reportSnapshot(to: member, succeeded: succeeded)
         case .unreachable(let member):
@@ -55,6 +55,15 @@ extension MemberLife {
     private func receive(_ messages: [Message]) {
         // Members that keep the rules never send each other what the rules refuse.
         if consensus.receive(messages) > 0 { cluster.fail("member \(id) refused a message of a member") }
+    }
+
+    private func performEffects() {
+        perform(consensus.takeEffects())
+        // Not in the midst of the effects that brought the leader: those are carried out in order.
+        let retried = retriedReads
+        retriedReads = []
+        for token in retried { consensus.read(token, onLeader: true) }
+        if !retried.isEmpty { perform(consensus.takeEffects()) }
     }
 
     private func perform(_ effects: ConsensusEffects) {
@@ -105,10 +114,8 @@ extension MemberLife {
         }
         post(.leadership(leadership))
         guard leadership.leader != .none else { return }
-        let retried = parked
+        retriedReads += parked
         parked = []
-        for token in retried { consensus.read(token, onLeader: true) }
-        if !retried.isEmpty { perform(consensus.takeEffects()) }
     }
 
     // MARK: Reads that only the leader answers

@@ -11,10 +11,7 @@ extension MemberLife {
             taken += 1
         }
         if taken == 0 {
-            let job = logMail.removeFirst()
-            guard let snapshot = job.snapshot else { return }
-            logPhase = .installing(job)
-            post(.install(snapshot.metadata, snapshot.state))
+            prepareInstall(logMail.removeFirst())
         } else {
             logMail.removeFirst(taken)
             write(group)
@@ -62,12 +59,19 @@ extension MemberLife {
         cluster.perhapsCrash(self, within: time, window)
     }
 
+    /// The term is durable before the snapshot, whose term may be as new.
+    private func prepareInstall(_ job: LogJob) {
+        cluster.disks[place].log.write(.append(job.hardState ?? waitingHardState, []))
+        waitingHardState = nil
+        logPhase = .preparing(job)
+        startSync(.crashesDuringSync)
+    }
+
     /// The state of the snapshot is in place; the log follows. A crash before it does is finished by the next start.
     func resetLog() {
         guard case .installing(let job) = logPhase, let metadata = job.snapshot?.metadata else { return }
         cluster.disks[place].log.write(.reset(to: metadata.index, term: metadata.term))
-        cluster.disks[place].log.write(.append(job.hardState ?? waitingHardState, job.entries))
-        waitingHardState = nil
+        cluster.disks[place].log.write(.append(nil, job.entries))
         logPhase = .resetting(job)
         startSync(.crashesBetweenInstallAndReset)
     }
@@ -83,6 +87,9 @@ extension MemberLife {
                 cluster.perhapsCrash(
                     self, within: 2 * (cluster.swarm.latency + cluster.swarm.jitter), .crashesAfterVote)
             }
+        case .preparing(let job):
+            logPhase = .installing(job)
+            if let snapshot = job.snapshot { post(.install(snapshot.metadata, snapshot.state)) }
         case .resetting(let job):
             logPhase = .idle
             if let snapshot = job.snapshot { post(.snapshotInstalled(snapshot.metadata.index)) }

@@ -62,6 +62,8 @@ final class MemberLife {
     enum LogPhase {
         case idle
         case syncing(LogJob)
+        /// The hard state that comes with a snapshot is being written.
+        case preparing(LogJob)
         /// The apply thread has the state of a snapshot.
         case installing(LogJob)
         /// The state is in place, the log being reset to it.
@@ -80,7 +82,10 @@ final class MemberLife {
     var stalledUntil: Int64 = 0
     var nextToken: UInt64 = 0
     var waitingReads: [UInt64: WaitingRead] = [:]
+    /// Until a leader is known.
     var parked: [ReadToken] = []
+    /// Parked until a moment ago.
+    var retriedReads: [ReadToken] = []
     var askedOfLeader: [UInt64: WaitingRead] = [:]
     var staged: StateImage?
 

@@ -170,7 +170,7 @@ final class SimulatedCluster {
             guard let life = life(place, number), !isCalm else { return }
             switch (kind, life.logPhase) {
             case (.crashesBetweenInstallAndReset, .resetting), (.crashesDuringSync, .syncing),
-                (.crashesDuringVoteSync, .syncing), (.crashesAfterVote, _):
+                (.crashesDuringSync, .preparing), (.crashesDuringVoteSync, .syncing), (.crashesAfterVote, _):
                 break
             default: return
             }
