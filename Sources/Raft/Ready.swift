@@ -29,7 +29,9 @@ public struct ReadState: Sendable, Equatable {
 public struct Ready: Sendable, Equatable {
     /// Set when leader or role changed.
     public var softState: SoftState?
-    /// Set when changed; durable together with `entriesToAppend`.
+    /// Set when changed; durable together with `entriesToAppend`. With a snapshot its commit index counts that one's
+    /// entries: term and vote may be durable before the snapshot is installed, the commit index may not, as a restart
+    /// would take for committed what the log still has in their place.
     public var hardState: HardState?
     /// To be installed (its state has already come with the transport) before the entries that
     /// follow; the log before it is void. Answer with `snapshotInstalled(index:)`.

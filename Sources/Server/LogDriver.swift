@@ -31,18 +31,20 @@ final class LogDriver {
     private let log: RaftLog
     private let metrics: Metrics
     private let fail: @Sendable (any Error) -> Void
-    /// The last one since the start, written or not.
-    private var hardState: HardState?
+    /// The last one, written or not.
+    private var hardState: HardState
     /// A commit index that rides with the next synced write.
     private var waitingHardState: HardState?
     private var endsInEntries = false
     private static let restNanoseconds: Int64 = 200_000_000
 
+    /// - Parameter hardState: what the log holds.
     init(
-        log: RaftLog, id: MemberID, mailboxes: Mailboxes, transport: PeerTransport, metrics: Metrics,
-        fail: @escaping @Sendable (any Error) -> Void
+        log: RaftLog, hardState: HardState, id: MemberID, mailboxes: Mailboxes, transport: PeerTransport,
+        metrics: Metrics, fail: @escaping @Sendable (any Error) -> Void
     ) {
         self.log = log
+        self.hardState = hardState
         self.id = id
         self.mailbox = mailboxes.log
         self.consensusMailbox = mailboxes.consensus
@@ -122,10 +124,14 @@ final class LogDriver {
 
     private func install(_ append: LogJob.Append) throws {
         guard let snapshot = append.snapshot else { return }
-        // The term first: a start refuses a log that holds less than the snapshot's. That the commit index points past
-        // the log's end until the log is reset, a start makes good.
+        // The term first: a start refuses a log that holds less than the snapshot's. Not the commit index: it counts the
+        // snapshot's entries, and what the log has in their place until it is reset may never have been committed.
+        let former = hardState.commit
         hardState = append.hardState ?? hardState
-        try log.append(hardState: append.hardState ?? waitingHardState, entries: [])
+        let committed = append.committed.last?.last?.index ?? former
+        try log.append(
+            hardState: HardState(term: hardState.term, vote: hardState.vote, commit: max(former, committed)),
+            entries: [])
         waitingHardState = nil
         // They stand before the snapshot, and waited for the hard state alone.
         handOn(append.committed)
@@ -135,7 +141,7 @@ final class LogDriver {
         applyMailbox.post(.install(snapshot.metadata, snapshot.staged, installed))
         guard installed.wait() else { throw ServerError.snapshotNotInstalled(snapshot.metadata.index) }
         try log.reset(toSnapshot: snapshot.metadata.index, term: snapshot.metadata.term)
-        try log.append(hardState: nil, entries: append.entries)
+        try log.append(hardState: hardState, entries: append.entries)
         endsInEntries = !append.entries.isEmpty
         consensusMailbox.post(.snapshotInstalled(snapshot.metadata.index))
         var rest = append

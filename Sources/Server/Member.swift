@@ -101,8 +101,8 @@ public final class Member: Sendable {
             requestTimeoutMilliseconds: configuration.requestTimeoutMilliseconds, mailboxes: mailboxes,
             transport: transport, outlet: outlet, board: board, logger: logger)
         let log = LogDriver(
-            log: start.storage.log, id: id, mailboxes: mailboxes, transport: transport, metrics: metrics,
-            fail: failure.fail)
+            log: start.storage.log, hardState: start.initial.hardState, id: id, mailboxes: mailboxes,
+            transport: transport, metrics: metrics, fail: failure.fail)
         let apply = ApplyDriver(
             machine: start.machine, id: id, firstInternalCount: firstCount, flushPolicy: start.flushPolicy,
             electionTimeoutMilliseconds: configuration.electionTimeoutMilliseconds,

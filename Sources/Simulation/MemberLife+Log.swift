@@ -32,7 +32,10 @@ extension MemberLife {
     }
 
     private func write(_ group: LogJob) {
-        if let hardState = group.hardState { waitingHardState = hardState }
+        if let hardState = group.hardState {
+            self.hardState = hardState
+            waitingHardState = hardState
+        }
         if group.mustSync {
             cluster.disks[place].log.write(.append(waitingHardState, group.entries))
             waitingHardState = nil
@@ -59,9 +62,13 @@ extension MemberLife {
         cluster.perhapsCrash(self, within: time, window)
     }
 
-    /// The term is durable before the snapshot, whose term may be as new.
+    /// The term is durable before the snapshot, whose term may be as new; the commit index, which counts the snapshot's
+    /// entries, only with the log that begins after them.
     private func prepareInstall(_ job: LogJob) {
-        cluster.disks[place].log.write(.append(job.hardState ?? waitingHardState, []))
+        let former = hardState.commit
+        hardState = job.hardState ?? hardState
+        cluster.disks[place].log.write(
+            .append(HardState(term: hardState.term, vote: hardState.vote, commit: former), []))
         waitingHardState = nil
         logPhase = .preparing(job)
         startSync(.crashesDuringSync)
@@ -71,7 +78,7 @@ extension MemberLife {
     func resetLog() {
         guard case .installing(let job) = logPhase, let metadata = job.snapshot?.metadata else { return }
         cluster.disks[place].log.write(.reset(to: metadata.index, term: metadata.term))
-        cluster.disks[place].log.write(.append(nil, job.entries))
+        cluster.disks[place].log.write(.append(hardState, job.entries))
         logPhase = .resetting(job)
         startSync(.crashesBetweenInstallAndReset)
     }

@@ -93,6 +93,8 @@ final class MemberLife {
     var logMail: [LogJob] = []
     var isLogAwake = false
     var logPhase = LogPhase.idle
+    /// The last one, written or not.
+    var hardState: HardState
     var waitingHardState: HardState?
 
     // Apply thread.
@@ -133,7 +135,8 @@ final class MemberLife {
             cluster.census.count(.interruptedInstallsFinished)
         }
         var hardState = disk.log.hardState
-        hardState.commit = max(image.applied, min(hardState.commit, disk.log.lastIndex))
+        let commit = hardState.commit
+        hardState.commit = commit <= disk.log.lastIndex ? max(image.applied, commit) : image.applied
         if hardState.commit > image.applied { cluster.census.count(.stateRollbacks) }
         apply = try ApplyMachine(
             id: id, history: image.history, applied: image.applied, term: image.term, configuration: image.configuration
@@ -145,6 +148,7 @@ final class MemberLife {
             disk.state.configuration = apply.configuration
         }
         cluster.disks[place] = disk
+        self.hardState = hardState
         startApplied = image.applied
         lastFlushed = image.applied
         consensus = try ConsensusMachine(

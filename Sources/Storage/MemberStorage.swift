@@ -172,9 +172,10 @@ public final class MemberStorage: Sendable {
             recovered.base = (applied.index, applied.term)
             recovered.entries = []
         }
-        // A commit index past the log's end was stored ahead of a snapshot that never came; one behind the state,
-        // with entries since trimmed. Both are only hints to Raft.
-        recovered.hardState.commit = max(applied.index, min(recovered.hardState.commit, recovered.last.index))
+        // What is applied is committed. A commit index past the log's end is of another log, a snapshot's that never
+        // came say, and proves nothing about the entries that are here: Raft finds out again.
+        let commit = recovered.hardState.commit
+        recovered.hardState.commit = commit <= recovered.last.index ? max(applied.index, commit) : applied.index
     }
 }
 

@@ -25,6 +25,13 @@ import Testing
         #expect(report.failure == nil)
     }
 
+    /// In these a member crashes after the term that comes with a snapshot is durable and before the state is, with
+    /// entries in its log that never were committed.
+    @Test(arguments: [204_777, 205_577] as [UInt64]) func aCrashBeforeASnapshotIsInstalledPasses(seed: UInt64) {
+        let report = simulate(SimulationOptions(seed: seed, virtualSeconds: 25))
+        #expect(report.failure == nil)
+    }
+
     @Test func aSeedGivesTheSameTraceEveryTime() {
         for seed in UInt64(20)...22 {
             let options = SimulationOptions(seed: seed, virtualSeconds: 15)

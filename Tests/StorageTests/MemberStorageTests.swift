@@ -45,7 +45,7 @@ import Testing
             #expect(recovery.isNew && recovery.applied == AppliedMark(configuration: configuration))
             #expect(storage.identity == identity)
             try storage.log.append(
-                hardState: HardState(term: Term(1), commit: LogIndex(9)), entries: entries(1...3, term: 1))
+                hardState: HardState(term: Term(1), commit: LogIndex(3)), entries: entries(1...3, term: 1))
         }
         #expect(try MemberStorage.storedIdentity(dataDirectory: data) == identity)
         let (_, recovery) = try open()
@@ -178,6 +178,18 @@ import Testing
         }
         let (storage, _) = try open()
         try storage.log.append(hardState: nil, entries: entries(51...52, term: 3))
+    }
+
+    /// It is a snapshot's that never came, and in the place of whose entries there may be others.
+    @Test func aCommitIndexPastTheLogsEndIsNotTakenForOneOfTheEntriesThere() throws {
+        do {
+            let (storage, _) = try open()
+            try storage.log.append(
+                hardState: HardState(term: Term(3), commit: LogIndex(50)), entries: entries(1...5, term: 1))
+        }
+        let (_, recovery) = try open()
+        #expect(recovery.log.entries.count == 5)
+        #expect(recovery.log.hardState == HardState(term: Term(3), commit: LogIndex(0)))
     }
 
     @Test func aLogThatHoldsTheInstalledSnapshotsEntryIsKept() throws {
