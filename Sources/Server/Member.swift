@@ -174,7 +174,7 @@ public final class Member: Sendable {
             do {
                 addresses.append(try await server.listen(host: host, port: url.port))
             } catch {
-                throw ServerError.listen(url: url.text, reason: "\(error)")
+                throw ServerError.listen(url: url.text, reason: describeNetworkError(error))
             }
         }
         return addresses

@@ -23,7 +23,8 @@ extension PeerTransport {
                 first.succeed(report)
             }.flatMapErrorThrowing { error in
                 logger.debug(
-                    "no answer about the cluster", metadata: ["address": "\(address)", "reason": "\(describe(error))"])
+                    "no answer about the cluster",
+                    metadata: ["address": "\(address)", "reason": "\(describeNetworkError(error))"])
             }
         }
         // The first success has completed the promise; this is for when there is none.

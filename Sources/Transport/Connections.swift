@@ -132,11 +132,11 @@ extension ServerBootstrap {
 }
 
 /// An error in few words: NIO's own wrap the system's in several layers.
-func describe(_ error: any Error) -> String {
+public func describeNetworkError(_ error: any Error) -> String {
     switch error {
-    case let error as IOError: error.description
+    case let error as IOError: String(cString: strerror(error.errnoCode))
     case let error as NIOConnectionError:
-        error.connectionErrors.first.map { describe($0.error) }
+        error.connectionErrors.first.map { describeNetworkError($0.error) }
             ?? (error.dnsAError ?? error.dnsAAAAError).map { "\($0)" } ?? "the name does not resolve"
     case ChannelError.connectTimeout(let after): "no answer within \(after.nanoseconds / 1_000_000) ms"
     default: "\(error)"

@@ -70,7 +70,7 @@ final class OutboundHandler: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        end("\(address): \(describe(error))")
+        end("\(address): \(describeNetworkError(error))")
     }
 
     func close() { context?.close(promise: nil) }

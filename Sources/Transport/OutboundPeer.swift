@@ -190,7 +190,7 @@ final class OutboundPeer: Sendable {
             self.link.value.isDialling = false
             switch result {
             case .failure(let error):
-                self.ended("\(address): \(describe(error))")
+                self.ended("\(address): \(describeNetworkError(error))")
             case .success(let channel):
                 guard !self.link.value.isStopped, self.transport.registry.insert(channel) else {
                     channel.close(promise: nil)
@@ -202,7 +202,7 @@ final class OutboundPeer: Sendable {
                     try channel.pipeline.syncOperations.addHandler(handler)
                 } catch {
                     channel.close(promise: nil)
-                    self.ended(describe(error))
+                    self.ended(describeNetworkError(error))
                 }
             }
         }

@@ -104,7 +104,7 @@ public final class PeerTransport: Sendable {
                 bound.append(channel)
             } catch {
                 for channel in bound { try? await channel.close() }
-                throw PeerListenError(address: address, reason: describe(error))
+                throw PeerListenError(address: address, reason: describeNetworkError(error))
             }
             logger.info("listening for peers", metadata: ["address": "\(address)"])
         }

@@ -66,9 +66,9 @@ extension PeerTransport {
             try handler.waitForVerdict()
         } catch let error as ChannelError {
             // The receiver may have said why before it closed.
-            throw handler.refusal ?? SnapshotSendError.interrupted(describe(error))
+            throw handler.refusal ?? SnapshotSendError.interrupted(describeNetworkError(error))
         } catch let error as IOError {
-            throw handler.refusal ?? SnapshotSendError.interrupted(describe(error))
+            throw handler.refusal ?? SnapshotSendError.interrupted(describeNetworkError(error))
         }
     }
 }
@@ -114,7 +114,7 @@ private struct SnapshotConnection {
                 // The channel may never have had the handler that completes these.
                 welcomed.fail(error)
                 verdict.fail(error)
-                failure = .unreachable("\(address): \(describe(error))")
+                failure = .unreachable("\(address): \(describeNetworkError(error))")
             }
         }
         throw failure
@@ -207,7 +207,7 @@ private final class SnapshotConnectionHandler: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        end(.interrupted(describe(error)), context)
+        end(.interrupted(describeNetworkError(error)), context)
     }
 
     /// A promise that is kept already stays as it is.
