@@ -46,11 +46,7 @@ extension ClientService {
     // MARK: Answers
 
     func answerRange(_ call: RPCCall, _ result: RangeResult, _ header: ResponseHeader) {
-        guard result.recordBytes < ClientService.largestAnswer else { return call.finish(.answerTooLarge) }
-        call.respond { buffer in
-            header.write(into: &buffer)
-            buffer.write(result)
-        }
+        respond(call, header, recordBytes: result.recordBytes) { $0.write(result) }
     }
 
     func answerCommand(_ call: RPCCall, _ result: CommandResult, _ header: ResponseHeader) {
@@ -58,34 +54,34 @@ extension ClientService {
         switch result {
         case .put(let result):
             header.revision = result.revision
-            call.respond { buffer in
-                header.write(into: &buffer)
-                buffer.write(result)
-            }
+            respond(call, header) { $0.write(result) }
         case .deleteRange(let result):
-            guard result.recordBytes < ClientService.largestAnswer else { return call.finish(.answerTooLarge) }
             header.revision = result.revision
-            call.respond { buffer in
-                header.write(into: &buffer)
-                buffer.write(result)
-            }
+            respond(call, header, recordBytes: result.recordBytes) { $0.write(result) }
         case .transaction(let result):
-            guard result.recordBytes < ClientService.largestAnswer else { return call.finish(.answerTooLarge) }
             header.revision = result.revision
-            call.respond { buffer in
-                header.write(into: &buffer)
-                buffer.write(result)
-            }
+            respond(call, header, recordBytes: result.recordBytes) { $0.write(result) }
         case .compact(let revision), .leaseRevoke(let revision), .leaseCheckpoint(let revision):
             header.revision = revision
-            call.respond { header.write(into: &$0) }
+            respond(call, header) { _ in }
         case .leaseGrant(let revision, let id, let ttl):
             header.revision = revision
-            call.respond { buffer in
-                header.write(into: &buffer)
+            respond(call, header) { buffer in
                 buffer.writeVarintField(2, UInt64(bitPattern: id))
                 buffer.writeVarintField(3, UInt64(bitPattern: ttl))
             }
+        }
+    }
+
+    /// Answers with the header and what `write` adds, unless that is more than an answer can hold.
+    @inline(__always)
+    private func respond(
+        _ call: RPCCall, _ header: ResponseHeader, recordBytes: Int = 0, _ write: (inout ByteBuffer) -> Void
+    ) {
+        guard recordBytes < ClientService.largestAnswer else { return call.finish(.answerTooLarge) }
+        call.respond { buffer in
+            header.write(into: &buffer)
+            write(&buffer)
         }
     }
 }
@@ -140,33 +136,21 @@ extension ByteBuffer {
             // the revision alone.
             writeNested(3) { operation in
                 switch response {
-                case .range(let result):
-                    operation.writeNested(1) {
-                        $0.writeInnerHeader(result.revision)
-                        $0.write(result)
-                    }
-                case .put(let result):
-                    operation.writeNested(2) {
-                        $0.writeInnerHeader(result.revision)
-                        $0.write(result)
-                    }
-                case .deleteRange(let result):
-                    operation.writeNested(3) {
-                        $0.writeInnerHeader(result.revision)
-                        $0.write(result)
-                    }
-                case .transaction(let result):
-                    operation.writeNested(4) {
-                        $0.writeInnerHeader(result.revision)
-                        $0.write(result)
-                    }
+                case .range(let result): operation.writeInner(1, result.revision) { $0.write(result) }
+                case .put(let result): operation.writeInner(2, result.revision) { $0.write(result) }
+                case .deleteRange(let result): operation.writeInner(3, result.revision) { $0.write(result) }
+                case .transaction(let result): operation.writeInner(4, result.revision) { $0.write(result) }
                 }
             }
         }
     }
 
-    private mutating func writeInnerHeader(_ revision: Int64) {
-        writeNested(1) { $0.writeVarintField(3, UInt64(bitPattern: revision)) }
+    /// An answer inside a transaction's.
+    private mutating func writeInner(_ field: UInt8, _ revision: Int64, _ body: (inout ByteBuffer) -> Void) {
+        writeNested(field) { answer in
+            answer.writeNested(1) { $0.writeVarintField(3, UInt64(bitPattern: revision)) }
+            body(&answer)
+        }
     }
 
     private mutating func writeNested(_ field: UInt8, _ body: (inout ByteBuffer) -> Void) {

@@ -18,6 +18,8 @@ class Run:
             self.process = subprocess.Popen(
                 ["bash", ROOT / "cluster/run.sh"],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+                # A shell that was itself started in the background ignores SIGINT, and so would all it starts.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                 env=clean_environment(
                     GULPD=server.binary, GULP_RUN_DIR=str(directory / "run"),
                     GULP_CLIENT_PORTS=" ".join(map(str, clients)), GULP_PEER_PORTS=" ".join(map(str, peers)),
