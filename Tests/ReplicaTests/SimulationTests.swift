@@ -43,7 +43,9 @@ import Testing
 
     /// Swift seeds its hashing per process, so two processes walk sets and dictionaries in different orders.
     @Test func theTraceDoesNotDependOnTheSeedOfSwiftsHashing() throws {
-        guard let tool = builtSimulator() else { return }
+        let tool = try #require(
+            builtSimulator(),
+            "no simulate in .build/release or beside the tests; build it: swift build -c release --product simulate")
         let digests = try [nil, nil, "1"].map { hashing in
             let process = Process()
             process.executableURL = tool
@@ -62,15 +64,12 @@ import Testing
         #expect(digests[0] == digests[1] && digests[1] == digests[2])
     }
 
-    /// Beside the tests, where the package's build put it; nil when only the tests were built.
+    /// In release, as `make test` builds it, or beside the tests; nil when it was not built.
     private func builtSimulator() -> URL? {
-        var directory = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
-        for _ in 0..<4 {
-            let tool = directory.appendingPathComponent("simulate")
-            if FileManager.default.isExecutableFile(atPath: tool.path) { return tool }
-            directory.deleteLastPathComponent()
-        }
-        return nil
+        let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        return [".build/release/simulate", ".build/debug/simulate"].map { package.appendingPathComponent($0) }
+            .first { FileManager.default.isExecutableFile(atPath: $0.path) }
     }
 }
 
