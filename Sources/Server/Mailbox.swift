@@ -5,7 +5,7 @@
 /// A queue with one reader thread that takes everything waiting at once, so that work gathers into batches
 /// by itself while the reader is busy. Any thread may post; order of posts by one thread is kept.
 ///
-/// `@unchecked Sendable`: `waiting`, `isReaderWaiting` and `isClosed` are only touched between lock and unlock
+/// `@unchecked Sendable`: `waiting` and `isReaderWaiting` are only touched between lock and unlock
 /// of `mutex`, and the pointers themselves never change after `init`.
 final class Mailbox<Element: Sendable>: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
