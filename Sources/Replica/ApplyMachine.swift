@@ -38,6 +38,8 @@ public struct ApplyMachine<History: HistoryLog> {
     public private(set) var configuration: ConfState
     /// Sorted by id.
     public private(set) var members: [MemberAttributes]
+    /// When the driver looked at the clock last.
+    private var lastLook: Int64?
     private let id: MemberID
 
     /// - Parameter applied: what the history contains, as it recorded it.
@@ -161,6 +163,23 @@ extension ApplyMachine {
     public mutating func leadershipChanged(isLeader: Bool, now: Int64, leaseExtension: Int64) {
         if isLeader { store.leases.promote(now: now, extend: leaseExtension) } else { store.leases.demote() }
     }
+
+    /// The driver looks at the clock, at least twice in ``longestUnservedNanoseconds``, and before it renews a lease or
+    /// lets one run out, which it does by the time it has seen here.
+    ///
+    /// If it could not look for longer (the process was stopped, or a read held the thread up), no renewal was
+    /// served either, and no lease may end for that: each runs longer by what was lost.
+    ///
+    /// - Returns: what was lost, in nanoseconds; 0 for nothing.
+    public mutating func lookedAtClock(now: Int64) -> Int64 {
+        defer { lastLook = now }
+        guard store.leases.isPrimary, let lastLook, now - lastLook > Self.longestUnservedNanoseconds else { return 0 }
+        store.leases.extend(by: now - lastLook, since: lastLook)
+        return now - lastLook
+    }
+
+    /// How long the driver may look away before that counts as time lost; less than any lease runs for.
+    public static var longestUnservedNanoseconds: Int64 { 1_000_000_000 }
 
     /// Leases that have run out, to be revoked through the log.
     public mutating func expiredLeases(now: Int64, limit: Int) -> [Int64] {

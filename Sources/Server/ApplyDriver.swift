@@ -94,6 +94,7 @@ final class ApplyDriver {
                 // A watch that is catching up must not wait for the next event.
                 let deadline = machine.watchesNeedCatchUp || machine.store.isCompacting ? 0 : nextLeaseTurn
                 mailbox.take(into: &events, deadline: deadline)
+                _ = now()
                 var committed: [Entry] = []
                 for event in events {
                     if case .committed(let entries) = event {
@@ -118,7 +119,7 @@ final class ApplyDriver {
                     try commit()
                 }
                 try answerWaitingCompactions()
-                let now = monotonicNanoseconds()
+                let now = now()
                 if now >= nextProgress {
                     nextProgress = now + ApplyDriver.progressInterval
                     notifyQuietWatches()
@@ -310,7 +311,7 @@ final class ApplyDriver {
     }
 
     private func answer(_ batch: ReadBatch) throws {
-        let now = monotonicNanoseconds()
+        let now = now()
         for item in batch.items {
             if item.operation.needsLeader, !machine.store.leases.isPrimary {
                 handBack(item, from: batch.origin)
@@ -346,12 +347,25 @@ final class ApplyDriver {
 
     // MARK: Leases
 
+    /// The monotonic clock. All that concerns leases goes by it: what was lost while this thread stood still is given back to
+    /// them before anything else is done.
+    private func now() -> Int64 {
+        let now = monotonicNanoseconds()
+        let lost = machine.lookedAtClock(now: now)
+        if lost > 0 {
+            logger.warning(
+                "no lease could be renewed for a while; all run longer by as much",
+                metadata: ["milliseconds": "\(lost / 1_000_000)", "leases": "\(machine.store.leases.count)"])
+        }
+        return now
+    }
+
     private func noteLeadership(_ leadership: Leadership) {
         term = leadership.term
         guard leadership.isLeader != isLeader else { return }
         isLeader = leadership.isLeader
         machine.leadershipChanged(
-            isLeader: isLeader, now: monotonicNanoseconds(), leaseExtension: electionTimeoutNanoseconds)
+            isLeader: isLeader, now: now(), leaseExtension: electionTimeoutNanoseconds)
     }
 
     private func revokeExpiredLeases(now: Int64) {
@@ -402,6 +416,6 @@ final class ApplyDriver {
         onMembers(machine.members)
         noteProgress()
         machine.leadershipChanged(
-            isLeader: isLeader, now: monotonicNanoseconds(), leaseExtension: electionTimeoutNanoseconds)
+            isLeader: isLeader, now: now(), leaseExtension: electionTimeoutNanoseconds)
     }
 }

@@ -51,6 +51,7 @@ extension MemberLife {
         case .install(let metadata, let state):
             try install(metadata, state)
         case .leaseTurn:
+            _ = apply.lookedAtClock(now: clock)
             if isLeader { revokeExpiredLeases() }
         }
     }

@@ -118,6 +118,15 @@ public struct LeaseTable: Sendable {
         }
     }
 
+    /// Nobody could renew from `start` on, for `gap` nanoseconds (the process was paused, or its thread was held up): every
+    /// lease that ran then runs that much longer. One that had run out before stays so: its end may be on its way.
+    public mutating func extend(by gap: Int64, since start: Int64) {
+        for (id, lease) in leases {
+            guard let expiry = lease.expiry, expiry > start else { continue }
+            expire(id, at: saturating(expiry, gap))
+        }
+    }
+
     /// Starts the lease over; answers its TTL in seconds. One that has run out is on its way to be revoked: not found.
     public mutating func renew(_ id: Int64, now: Int64) -> Result<Int64, StoreError> {
         guard isPrimary else { return .failure(.notPrimary) }

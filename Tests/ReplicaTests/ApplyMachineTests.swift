@@ -49,6 +49,27 @@ import Testing
         }
     }
 
+    @Test func aLeaderThatStoodStillGivesLeasesBackTheTimeThatWasLost() throws {
+        let second: Int64 = 1_000_000_000
+        var machine = try machine()
+        machine.leadershipChanged(isLeader: true, now: 0, leaseExtension: 0)
+        let proposal = Proposal(
+            origin: us, requestID: RequestID(1),
+            command: .store(.leaseGrant(LeaseGrantCommand(id: 7, ttl: 5))))
+        _ = try machine.apply([Entry(term: Term(1), index: LogIndex(1), payload: proposal.encoded())])
+        func expires(at now: Int64) -> Bool {
+            let lost = machine.lookedAtClock(now: now)
+            #expect(lost == 0 || lost > second)
+            return !machine.expiredLeases(now: now, limit: 9).isEmpty
+        }
+        // Two looks a second, as the driver has them; then the process is stopped for two minutes.
+        for turn: Int64 in 0...4 { #expect(!expires(at: turn * second / 2)) }
+        #expect(!expires(at: 122 * second))
+        #expect(try machine.renewLease(7, now: 122 * second).get() == 5)
+        for turn: Int64 in 0...9 { #expect(!expires(at: 122 * second + turn * second / 2)) }
+        #expect(expires(at: 127 * second))
+    }
+
     @Test func membersAreFoundAgainInTheHistory() throws {
         var first = try machine()
         first.bootstrap([

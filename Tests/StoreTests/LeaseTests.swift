@@ -33,6 +33,20 @@ private let second: Int64 = 1_000_000_000
         #expect(try store.apply(grant(1, 5)) == .failure(.leaseExists))
     }
 
+    @Test func timeInWhichNobodyCouldRenewDoesNotCount() throws {
+        var store = try MemoryStore(history: MemoryHistory())
+        store.leases.promote(now: 0, extend: 0)
+        try store.run(grant(1, 5), grant(2, 10))
+        #expect(store.leases.expired(now: 0, limit: 9) == [])
+        #expect(store.leases.expired(now: 6 * second, limit: 9) == [1])
+        // From the 6th to the 106th second nothing was served.
+        store.leases.extend(by: 100 * second, since: 6 * second)
+        #expect(store.leases.renew(1, now: 106 * second) == .failure(.leaseNotFound), "it had run out before")
+        #expect(try store.leases.timeToLive(2, now: 106 * second, keys: false).get().ttl == 4)
+        #expect(!store.leases.expired(now: 109 * second, limit: 9).contains(2))
+        #expect(store.leases.expired(now: 110 * second, limit: 9).contains(2))
+    }
+
     @Test func leasesAndTheirKeysSurviveARestart() throws {
         var store = try MemoryStore(history: MemoryHistory())
         try store.run(
