@@ -1,9 +1,11 @@
 extension Flag {
-    /// Every flag of etcd 3.5, in the order of `--help`. The served ones first.
+    /// Every flag of etcd 3.5 and those of the agent, in the order of `--help`. The served ones first.
     /// Names, kinds and defaults are facts of etcd's interface (its `--help` and configuration documentation).
     static let all: [Flag] = served + unserved
 
-    static let served: [Flag] = [
+    static let served: [Flag] = member + AgentSettings.flags
+
+    static let member: [Flag] = [
         Flag("name", .text, "default", "The member's name, unique in the cluster; --initial-cluster lists it."),
         Flag("data-dir", .text, "", "Where the member keeps its data. Default: NAME.etcd in the working directory."),
         Flag("wal-dir", .text, "", "Where the Raft log is kept, if not under the data directory."),
@@ -159,7 +161,7 @@ extension Flag {
         Flag("vv", .ignored, ""),
     ]
 
-    private init(
+    init(
         _ name: String, _ kind: Kind, _ defaultText: String, _ help: String? = nil, equivalents: [String] = []
     ) {
         self.init(name: name, kind: kind, defaultText: defaultText, help: help, equivalents: equivalents)

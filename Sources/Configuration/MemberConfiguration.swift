@@ -34,6 +34,12 @@ public struct MemberConfiguration: Hashable, Sendable {
 
     public var logLevel: LogLevel
 
+    /// The agent that runs beside the member, or in its place; nil for none.
+    public var agent: AgentSettings?
+
+    /// Whether a member of the store runs in this gulpd.
+    public var runsMember: Bool { agent?.endpoints == nil }
+
     /// - Parameters:
     ///   - dataDirectory: `NAME.etcd` when nil.
     ///   - initialCluster: this member alone, at its advertised peer URLs, when nil.
@@ -46,7 +52,8 @@ public struct MemberConfiguration: Hashable, Sendable {
         initialCluster: InitialCluster? = nil, initialClusterState: ClusterState = .new,
         initialClusterToken: String = Discovery.defaultToken, heartbeatIntervalMilliseconds: Int = 100,
         electionTimeoutMilliseconds: Int = 1000, snapshotCount: Int = 100_000, maxRequestBytes: Int = 1_572_864,
-        maxTransactionOperations: Int = 128, logLevel: LogLevel = .info
+        maxTransactionOperations: Int = 128, logLevel: LogLevel = .info,
+        agent: AgentSettings? = nil
     ) {
         self.name = name
         self.dataDirectory = dataDirectory ?? "\(name).etcd"
@@ -64,6 +71,7 @@ public struct MemberConfiguration: Hashable, Sendable {
         self.maxRequestBytes = maxRequestBytes
         self.maxTransactionOperations = maxTransactionOperations
         self.logLevel = logLevel
+        self.agent = agent
     }
 
     /// Refuses settings that contradict each other or could not work, in etcd's order and words where it has some.

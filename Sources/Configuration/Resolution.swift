@@ -102,7 +102,7 @@ extension MemberConfiguration {
             snapshotCount: try settings.integer("snapshot-count"),
             maxRequestBytes: try settings.integer("max-request-bytes"),
             maxTransactionOperations: try settings.integer("max-txn-ops"),
-            logLevel: try settings.choice("log-level"))
+            logLevel: try settings.choice("log-level"), agent: try AgentSettings(settings))
         // 0 stands for the default, as it does for etcd: a snapshot after every entry is of no use.
         if snapshotCount == 0 { snapshotCount = MemberConfiguration().snapshotCount }
     }

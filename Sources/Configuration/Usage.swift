@@ -2,7 +2,8 @@
 enum Usage {
     static let text: String = {
         var lines = [
-            "Usage:", "", "  gulpd [flags]", "    Start a member.", "",
+            "Usage:", "", "  gulpd [flags]",
+            "    Start a member of the store, an agent that runs components (--agent), or both.", "",
             "Every flag may also be given as an environment variable: --data-dir as GULPD_DATA_DIR or ETCD_DATA_DIR.",
             "A flag wins over GULPD_…, and that over ETCD_…", "", "Flags:",
         ]

@@ -59,6 +59,57 @@ private func resolve(
     }
 }
 
+@Suite struct AgentTests {
+    @Test func withoutTheFlagThereIsNoAgent() throws {
+        #expect(try resolve([]).agent == nil)
+        #expect(try resolve([]).runsMember)
+        #expect(try resolve(["--agent=false"]).agent == nil)
+    }
+
+    @Test func anAgentBesideAMemberTakesTheMembersSettings() throws {
+        let configuration = try resolve(["--agent", "--name=n1"], ["GULPD_AGENT_ZONE": "a"])
+        #expect(configuration.runsMember)
+        #expect(configuration.agent == AgentSettings(zone: "a"))
+    }
+
+    @Test func anAgentIsToldWhatItsMachineIs() throws {
+        let configuration = try resolve([
+            "--agent", "--agent-endpoints=http://h:1,h:2", "--agent-listen-address=[::1]:7", "--agent-labels=a=b,c=",
+            "--agent-advertise-address=n1.example", "--agent-cores=1.5", "--agent-memory=1.5GiB",
+            "--agent-lease-ttl=1m",
+            "--agent-guard=/g", "--agent-data-dir=d",
+        ])
+        #expect(!configuration.runsMember)
+        #expect(
+            configuration.agent
+                == AgentSettings(
+                    endpoints: ["http://h:1", "h:2"], dataDirectory: "d", listen: HostAndPort(host: "::1", port: 7),
+                    advertise: HostAndPort(host: "n1.example", port: nil), labels: ["a": "b", "c": ""],
+                    millicores: 1_500, memoryBytes: 1_610_612_736, leaseSeconds: 60, guardPath: "/g"))
+    }
+
+    @Test(arguments: [
+        (["--agent-zone=a"], "--agent-zone is for an agent; add --agent"),
+        (["--agent", "--agent-endpoints=https://h:1"], "only http is served"),
+        (["--agent", "--agent-endpoints=h:1,,h:2"], "for flag -agent-endpoints"),
+        (["--agent", "--agent-endpoints=h"], "for flag -agent-endpoints"),
+        (["--agent", "--agent-endpoints=h:1", "--initial-cluster=a=http://h:2"], "--initial-cluster is for a member"),
+        (["--agent", "--agent-listen-address=h"], "write HOST:PORT"),
+        (["--agent", "--agent-listen-address=h:70000"], "write HOST:PORT"),
+        (["--agent", "--agent-listen-address=0.0.0.0:1"], "name one by --agent-advertise-address"),
+        (["--agent", "--agent-advertise-address=h:0"], "write HOST or HOST:PORT"),
+        (["--agent", "--agent-labels=a"], "write KEY=VALUE"), (["--agent", "--agent-labels=a=1,a=2"], "twice"),
+        (["--agent", "--agent-cores=0"], "above 0"), (["--agent", "--agent-cores=nan"], "above 0"),
+        (["--agent", "--agent-memory=1XB"], "write a size"), (["--agent", "--agent-memory=1e30GB"], "write a size"),
+        (["--agent", "--agent-lease-ttl=2s"], "from 3s to 1h"),
+        (["--agent", "--agent-lease-ttl=3500ms"], "whole seconds"),
+    ])
+    func whatNoAgentCanRunByIsRefused(arguments: [String], complaint: String) {
+        let error = #expect(throws: ConfigurationError.self) { try resolve(arguments) }
+        #expect(error?.description.contains(complaint) == true, "\(String(describing: error))")
+    }
+}
+
 @Suite struct PrecedenceTests {
     @Test func aFlagWinsOverTheEnvironmentAndGulpdOverEtcd() throws {
         let environment = ["ETCD_NAME": "e", "GULPD_NAME": "g", "ETCD_DATA_DIR": "d", "ETCD_MAX_TXN_OPS": ""]
