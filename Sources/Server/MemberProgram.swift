@@ -7,20 +7,29 @@ import Storage
     import Glibc
 #endif
 
-/// A member as a process: runs until SIGTERM or SIGINT, or until the member stops by itself.
+/// gulpd as a process: a member, what runs beside it, or both, until SIGTERM or SIGINT, or until one of them stops by
+/// itself.
 public enum MemberProgram {
+    /// What runs beside the member, or without one if the configuration says so. It goes on until its task is
+    /// cancelled; if it throws something else, the process ends.
+    public typealias Companion = @Sendable (MemberConfiguration, Logger) async throws -> Void
+
     private enum Event: Sendable {
         case signal(String)
         case failed(String)
     }
 
-    /// All of gulpd: reads the settings from the process's arguments and environment, and runs a member by them.
+    /// All of gulpd: reads the settings from the process's arguments and environment, and runs by them.
     /// - Returns: the process's exit code: 0 after a signal or when only a text was asked for; 1 when the settings are
     ///   wrong, the member could not start or had to stop; 2 for flags that cannot be parsed.
-    public static func main() async -> Int32 { await main(durability: .synced) }
+    ///
+    /// - Parameter companion: is run if the settings ask for an agent.
+    public static func main(companion: Companion?) async -> Int32 {
+        await main(durability: .synced, companion: companion)
+    }
 
     /// - Parameter durability: see ``Member/start(_:durability:logger:)``.
-    package static func main(durability: RaftLog.Durability) async -> Int32 {
+    package static func main(durability: RaftLog.Durability, companion: Companion? = nil) async -> Int32 {
         do throws(ConfigurationError) {
             switch try MemberConfiguration.resolve(
                 arguments: Array(CommandLine.arguments.dropFirst()), environment: ProcessInfo.processInfo.environment)
@@ -30,7 +39,11 @@ public enum MemberProgram {
                 return 0
             case .run(let configuration, let warnings):
                 for warning in warnings { printError(warning) }
-                return await run(configuration, durability: durability)
+                guard configuration.agent == nil || companion != nil else {
+                    printError("--agent: this program has no agent")
+                    return 1
+                }
+                return await run(configuration, durability: durability, companion: companion)
             }
         } catch {
             printError("\(error)")
@@ -42,7 +55,9 @@ public enum MemberProgram {
         FileHandle.standardError.write(Data("gulpd: \(text)\n".utf8))
     }
 
-    private static func run(_ configuration: MemberConfiguration, durability: RaftLog.Durability) async -> Int32 {
+    private static func run(
+        _ configuration: MemberConfiguration, durability: RaftLog.Durability, companion: Companion?
+    ) async -> Int32 {
         let logger = StandardLog.logger(level: configuration.logLevel)
         let (events, continuation) = AsyncStream.makeStream(of: Event.self)
         let signals = [(SIGTERM, "SIGTERM"), (SIGINT, "SIGINT")].map { number, name in
@@ -57,13 +72,50 @@ public enum MemberProgram {
         // A client that closes its connection must not end the server.
         signal(SIGPIPE, SIG_IGN)
 
-        let member: Member
-        do {
-            member = try await Member.start(configuration, durability: durability, logger: logger)
-        } catch {
-            printError("\(error)")
-            return 1
+        var member: Member?
+        if configuration.runsMember {
+            do {
+                member = try await Member.start(configuration, durability: durability, logger: logger)
+            } catch {
+                printError("\(error)")
+                return 1
+            }
         }
+        let tasks = member.map { watch($0, logger: logger, continuation) } ?? [watchWithoutMember()]
+        let beside = Task {
+            guard configuration.agent != nil, let companion else { return }
+            do {
+                try await companion(configuration, logger)
+            } catch {
+                if !(error is CancellationError) { continuation.yield(.failed("\(error)")) }
+            }
+        }
+
+        for await event in events {
+            switch event {
+            case .signal(let name):
+                logger.info("stopping", metadata: ["signal": "\(name)"])
+            case .failed(let reason):
+                printError("stopped: \(reason)")
+                // A thread is gone that an orderly stop would wait for; what was acknowledged is on the disk.
+                ServiceNotice.stopping()
+                _exit(1)
+            }
+            break
+        }
+        ServiceNotice.stopping()
+        for task in tasks { task.cancel() }
+        beside.cancel()
+        await beside.value
+        await member?.stop()
+        logger.info("stopped")
+        return 0
+    }
+
+    /// Tells the service manager and the log what becomes of the member.
+    private static func watch(
+        _ member: Member, logger: Logger, _ events: AsyncStream<Event>.Continuation
+    ) -> [Task<Void, Never>] {
         let readiness = Task {
             if await member.whenReady() {
                 logger.info(
@@ -80,27 +132,18 @@ public enum MemberProgram {
                 try? await Task.sleep(for: .microseconds(interval))
             }
         }
-        let failures = Task {
-            let reason = await member.whenFailed()
-            continuation.yield(.failed(reason))
-        }
+        let failure = Task { _ = events.yield(.failed(await member.whenFailed())) }
+        return [readiness, watchdog, failure]
+    }
 
-        for await event in events {
-            switch event {
-            case .signal(let name):
-                logger.info("stopping", metadata: ["signal": "\(name)"])
-            case .failed(let reason):
-                printError("stopped: \(reason)")
-                // A thread is gone that an orderly stop would wait for; what was acknowledged is on the disk.
-                ServiceNotice.stopping()
-                _exit(1)
+    private static func watchWithoutMember() -> Task<Void, Never> {
+        ServiceNotice.ready()
+        return Task {
+            guard let interval = ServiceNotice.watchdogMicroseconds else { return }
+            while !Task.isCancelled {
+                ServiceNotice.alive()
+                try? await Task.sleep(for: .microseconds(interval))
             }
-            break
         }
-        ServiceNotice.stopping()
-        for task in [readiness, watchdog, failures] { task.cancel() }
-        await member.stop()
-        logger.info("stopped")
-        return 0
     }
 }
