@@ -165,6 +165,11 @@ int cguard_next_signal(int descriptor) {
     return (int)info.ssi_signo;
 }
 
+int cguard_pipe(int ends[2]) {
+    if (pipe2(ends, O_CLOEXEC) < 0) return -1;
+    return fcntl(ends[0], F_SETFL, O_NONBLOCK);
+}
+
 int cguard_timer(void) { return timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK); }
 
 int cguard_timer_set(int descriptor, int64_t nanoseconds) {

@@ -56,12 +56,14 @@ func replaceFile(_ path: String, _ bytes: [UInt8], durable: Bool = false) throws
         unlink(temporary)
         throw error
     }
-    if durable {
-        let folder = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
-        let directory = try Descriptor(
-            open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), cannot: "open", folder)
-        guard fsync(directory.number) == 0 else { throw GuardError(cannot: "sync", folder) }
-    }
+    if durable { try syncFolder(of: path) }
+}
+
+/// Makes the names in a file's folder durable.
+func syncFolder(of path: String) throws(GuardError) {
+    let folder = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
+    let directory = try Descriptor(open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), cannot: "open", folder)
+    guard fsync(directory.number) == 0 else { throw GuardError(cannot: "sync", folder) }
 }
 
 /// Whether something has that path.

@@ -59,12 +59,78 @@ public struct LogReader: Sendable {
 
     /// The whole lines from `position` on, at most about `limitBytes` of log (one line at least, if there is one). A
     /// last line that the guard was killed in the middle of is given once the run is over.
+    ///
+    /// To have all of a run that is followed, read until `isAtEnd` once more after its status is `ended`.
     public func read(from position: LogPosition, limitBytes: Int = 256 << 10) throws(GuardError) -> LogChunk {
-        throw GuardError("not yet")
+        // Long enough for the longest record.
+        let limit = max(limitBytes, LogFiles.pieceLimit + LogFiles.recordOverhead)
+        var chunk = LogChunk(next: max(position, .start), isAtEnd: false)
+        var isOver = false
+        while true {
+            guard let place = try files.place(of: chunk.next.byteOffset) else {
+                chunk.isAtEnd = true
+                return chunk
+            }
+            if place.base > chunk.next.byteOffset {
+                chunk.lostBytes += place.base - chunk.next.byteOffset
+                chunk.next.byteOffset = place.base
+            }
+            let offset = chunk.next.byteOffset - place.base
+            guard let bytes = try files.part(of: place.base, at: offset, limit) else { continue }  // rotated away
+            var rest = bytes[...]
+            let startsRecord = try offset == 0 ? true : files.endsRecord(place.base, before: offset)
+            if !startsRecord {
+                // A place inside a record: reading begins with the next.
+                rest = rest[(rest.firstIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? rest.endIndex)...]
+            }
+            while let newline = rest.firstIndex(of: UInt8(ascii: "\n")) {
+                if let line = LogLine(record: rest[..<newline]) { chunk.lines.append(line) }
+                rest = rest[(newline + 1)...]
+            }
+            chunk.next.byteOffset += Int64(rest.startIndex)
+            let reachedEnd = bytes.count < limit
+            if !reachedEnd && rest.startIndex > 0 { return chunk }
+            if let newer = place.next {
+                // What is left ends no record, which only damage can bring about.
+                chunk.next.byteOffset = newer
+                if !chunk.lines.isEmpty { return chunk }
+                continue
+            }
+            if !rest.isEmpty && !isOver, case .ended = try run.status() {
+                // Once more: the line may have been finished between the two looks.
+                isOver = true
+                continue
+            }
+            if isOver, !rest.isEmpty {
+                if let line = LogLine(record: rest) { chunk.lines.append(line) }
+                chunk.next.byteOffset += Int64(rest.count)
+            }
+            chunk.isAtEnd = true
+            return chunk
+        }
     }
 
-    /// The place from which the last `count` lines are read; `start` or the oldest line kept if there are fewer.
+    /// The place from which the last `count` lines are read (a piece of a long line counts as one); the oldest place
+    /// that is kept if there are fewer.
     public func position(ofLast count: Int) throws(GuardError) -> LogPosition {
-        throw GuardError("not yet")
+        var left = count
+        let bases = try files.bases()
+        for base in bases.reversed() {
+            guard var end = try files.size(of: base) else { break }
+            if base == bases.last && count <= 0 { return LogPosition(byteOffset: base + end) }
+            while end > 0 {
+                let start = max(0, end - 64 << 10)
+                guard let block = try files.part(of: base, at: start, Int(end - start)) else { break }
+                for index in block.indices.reversed() where block[index] == UInt8(ascii: "\n") {
+                    // The line feed before the first wanted line.
+                    if left == 0 { return LogPosition(byteOffset: base + start + Int64(index) + 1) }
+                    left -= 1
+                }
+                end = start
+            }
+        }
+        return LogPosition(byteOffset: bases.first ?? 0)
     }
+
+    private var files: LogFiles { LogFiles(directory: run.path) }
 }

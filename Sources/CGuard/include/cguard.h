@@ -82,6 +82,9 @@ int cguard_take_signals(void);
 /// The next signal of a descriptor of `cguard_take_signals`, 0 when there is none.
 int cguard_next_signal(int descriptor);
 
+/// A pipe whose reading end `ends[0]` does not block; both are closed by exec.
+int cguard_pipe(int ends[2]);
+
 /// A timer on CLOCK_BOOTTIME, which goes on while the machine sleeps.
 int cguard_timer(void);
 

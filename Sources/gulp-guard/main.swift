@@ -1,0 +1,4 @@
+import Glibc
+import Guard
+
+exit(GuardProgram.main(CommandLine.arguments))
