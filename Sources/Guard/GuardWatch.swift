@@ -96,7 +96,7 @@ final class WatchMailbox: Sendable {
 }
 
 /// Starts a detached thread.
-private func startThread(_ body: @escaping @Sendable () -> Void) throws(GuardError) {
+func startThread(_ body: @escaping @Sendable () -> Void) throws(GuardError) {
     final class Body {
         let run: @Sendable () -> Void
         init(_ run: @escaping @Sendable () -> Void) { self.run = run }

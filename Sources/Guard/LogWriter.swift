@@ -57,19 +57,17 @@ struct LogWriter: ~Copyable {
     private mutating func split(_ bytes: UnsafeRawBufferPointer, _ index: Int, _ time: Timestamp) {
         var rest = bytes[...]
         while !rest.isEmpty {
-            let room = rest.prefix(LogFiles.pieceLimit - pending[index].bytes.count)
-            if let newline = room.firstIndex(of: UInt8(ascii: "\n")) {
-                pending[index].bytes += room[..<newline]
+            let room = LogFiles.pieceLimit - pending[index].bytes.count
+            // One byte more than there is room for may be the line feed that makes a full piece a whole line.
+            if let newline = rest.prefix(room + 1).firstIndex(of: UInt8(ascii: "\n")) {
+                pending[index].bytes += rest[..<newline]
                 emit(index, endsLine: true, time)
                 rest = rest[(newline + 1)...]
+            } else if room == 0 {
+                emit(index, endsLine: false, time)
             } else {
-                pending[index].bytes += room
-                rest = rest[room.endIndex...]
-                // A full piece waits for the next byte: it may be the line feed that makes it a whole line.
-                if pending[index].bytes.count == LogFiles.pieceLimit, let next = rest.first, next != UInt8(ascii: "\n")
-                {
-                    emit(index, endsLine: false, time)
-                }
+                pending[index].bytes += rest.prefix(room)
+                rest = rest.dropFirst(room)
             }
         }
     }
