@@ -1,0 +1,165 @@
+import EtcdClient
+import Guard
+import LaunchModel
+import Logging
+
+/// Feeds the plan with what happens and has its effects done: the one place where the store, the disk, the guards and
+/// the clock meet.
+///
+/// All of it happens on one task, in the order in which the mailbox has it.
+actor NodeLoop {
+    enum Message: Sendable {
+        case plan(Event)
+        case news(Registrar.News)
+        /// A transaction of reports has ended.
+        case wrote(number: Int, [ReportBook.Write], Result<Bool, any Error>)
+        /// The moment waited for has come.
+        case wake
+    }
+
+    private let client: EtcdClient
+    private let node: String
+    private let runs: RunStore
+    private let mailbox: Mailbox<Message>
+    private let logger: Logger
+
+    private var plan: NodePlan
+    private var book = ReportBook()
+    private var registration: Registration?
+    private var writing: Task<Void, Never>?
+    private var writeNotBefore = BootTime(nanoseconds: 0)
+    private var renewAt: BootTime?
+    private var outputsAt = BootTime(nanoseconds: 0)
+    private var alarm: Task<Void, Never>?
+
+    /// How often components' outputs are looked at.
+    private static let outputsInterval: Duration = .seconds(1)
+    /// After a transaction of reports that failed.
+    private static let writePause: Duration = .seconds(1)
+
+    init(client: EtcdClient, node: String, runs: RunStore, mailbox: Mailbox<Message>, logger: Logger) {
+        self.client = client
+        self.node = node
+        self.runs = runs
+        self.mailbox = mailbox
+        self.logger = logger
+        plan = NodePlan(.current)
+    }
+
+    /// Takes up what was found, at once.
+    func adopt(_ found: [FoundInstance]) {
+        runs.perform(plan.adopt(found, .current))
+        setAlarm(.current, bookAsksAt: nil)
+    }
+
+    /// Until the task is cancelled.
+    func run() async {
+        for await messages in mailbox.batches() {
+            var events: [Event] = []
+            for message in messages { take(message, &events) }
+            let now = Now.current
+            events += renewals(now)
+            runs.perform(plan.handle(events, now))
+            if outputsAt <= now.boot {
+                outputsAt = now.boot + Self.outputsInterval
+                runs.lookAtOutputs(plan.runsUp)
+            }
+            setAlarm(now, bookAsksAt: writeReports(now))
+        }
+        alarm?.cancel()
+    }
+
+    private func take(_ message: Message, _ events: inout [Event]) {
+        switch message {
+        case .plan(let event): events.append(event)
+        case .wake: events.append(.tick)
+        case .news(.registered(let registration, let reports)):
+            self.registration = registration
+            book.begin(reports)
+            events.append(.registered)
+        case .news(.wishes(let number, let wishes, let isAll)):
+            guard number == registration?.number else { return }
+            events.append(isAll ? .assignments(wishes) : .changed(wishes))
+            // Runs whose assignment is seen anew: their deadline is moved on at once.
+            if isAll { renewAt = BootTime.now }
+        case .news(.unregistered):
+            registration = nil
+            renewAt = nil
+            events.append(.unregistered)
+        case .wrote(let number, let writes, let result):
+            writing = nil
+            guard number == registration?.number else { return }
+            switch result {
+            case .success(true): book.done(writes, .now)
+            case .success(false):
+                registration?.doubt()
+                writeNotBefore = BootTime.now + Self.writePause
+            case .failure(let error):
+                logger.warning("cannot write reports", metadata: ["count": "\(writes.count)", "error": "\(error)"])
+                writeNotBefore = BootTime.now + Self.writePause
+            }
+        }
+    }
+
+    // MARK: Deadlines
+
+    /// Tells the plan, now and then, until when the lease is certain, less a margin.
+    private func renewals(_ now: Now) -> [Event] {
+        guard let registration, let due = renewAt, due <= now.boot, registration.keeper.loss == nil else { return [] }
+        let timeToLive = registration.keeper.timeToLive
+        renewAt = now.boot + timeToLive / 6
+        return [.leaseCertain(until: Self.certain(registration.keeper) - Self.margin(timeToLive))]
+    }
+
+    /// For what a guard needs to be scheduled, to kill and to see dead.
+    static func margin(_ timeToLive: Duration) -> Duration { max(.seconds(1), timeToLive / 5) }
+
+    /// Until when the lease lives for sure, on the guards' clock.
+    private static func certain(_ keeper: LeaseKeeper) -> BootTime {
+        // In this order: time that passes between the two looks makes the answer earlier, not later.
+        let boot = BootTime.now
+        let left = keeper.certainUntil - ContinuousClock.now
+        return boot + left
+    }
+
+    // MARK: Reports
+
+    /// Writes what is due. When to ask again although nothing happens.
+    private func writeReports(_ now: Now) -> BootTime? {
+        guard let registration, writing == nil else { return nil }
+        guard writeNotBefore <= now.boot else { return writeNotBefore }
+        let (writes, askAgain) = book.due(plan.reports, now.boot)
+        guard !writes.isEmpty else { return askAgain }
+        let operations = writes.map { write -> Transaction.Operation in
+            switch write {
+            case .put(let instance, let report):
+                .put(Keys.report(node, instance), report.json, lease: registration.keeper.lease)
+            case .delete(let instance): .delete(.key(Keys.report(node, instance)))
+            }
+        }
+        let transaction = Transaction.if(registration.condition).then(operations)
+        writing = Task { [client, mailbox] in
+            let result: Result<Bool, any Error>
+            do {
+                // The same when done twice, and nothing once the lease is another's.
+                result = .success(try await client.commit(transaction, mayRepeat: true).succeeded)
+            } catch { result = .failure(error) }
+            mailbox.post(.wrote(number: registration.number, writes, result))
+        }
+        return nil
+    }
+
+    // MARK: Time
+
+    private func setAlarm(_ now: Now, bookAsksAt: BootTime?) {
+        alarm?.cancel()
+        var moments = [plan.nextWake(after: now.boot), renewAt, bookAsksAt]
+        if !plan.runsUp.isEmpty { moments.append(outputsAt) }
+        guard let next = moments.compactMap({ $0 }).min() else { return }
+        let pause = max(.milliseconds(1), next - now.boot)
+        alarm = Task { [mailbox] in
+            guard (try? await Task.sleep(for: pause, clock: .continuous)) != nil else { return }
+            mailbox.post(.wake)
+        }
+    }
+}

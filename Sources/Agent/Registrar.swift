@@ -1,0 +1,266 @@
+import EtcdClient
+import Glibc
+import LaunchModel
+import Logging
+
+/// A time in which the node is registered: its `alive` key is there, under a lease that is kept.
+struct Registration: Sendable {
+    /// Grows with each.
+    var number: Int
+    var keeper: LeaseKeeper
+    /// What shows in the store that it still is the one.
+    var condition: Transaction.Compare
+    /// Says that the store showed it to be over.
+    var doubt: @Sendable () -> Void
+}
+
+/// Registers the node, for ever again, and tells what the store wants of it.
+///
+/// ```
+/// lease: the noted one if it lives, else a new one ──► `alive` and the node's record, in one transaction
+///   ▲                                                     │
+///   │ pause, doubling                                     ▼
+///   └── lease lost, `alive` gone, watch refused ◄── read all at one revision, watch from the next
+/// ```
+///
+/// Whose `alive` it is shows in the key's lease. If it is another agent's, this one waits until it is gone.
+struct Registrar: Sendable {
+    /// What it tells, in this order.
+    enum News: Sendable {
+        /// With the reports that lie in the store: those under this registration's lease, and nil for others.
+        case registered(Registration, reports: [InstanceID: Report?])
+        /// All assignments, or those that changed (`isAll` false).
+        case wishes(number: Int, [InstanceID: Wish], isAll: Bool)
+        case unregistered
+    }
+
+    let client: EtcdClient
+    let configuration: AgentConfiguration
+    let data: DataDirectory
+    let record: NodeRecord
+    let logger: Logger
+    let tell: @Sendable (News) -> Void
+
+    private static let pauses: ClosedRange<Duration> = .milliseconds(200) ... .seconds(10)
+    private var aliveKey: String { Keys.alive(configuration.nodeName) }
+
+    private var notOurs: Ended { Ended("the key \(aliveKey) is no longer under this agent's lease") }
+
+    /// Why a registration has ended.
+    private struct Ended: Error, CustomStringConvertible {
+        let description: String
+        init(_ description: String) { self.description = description }
+    }
+
+    /// Until it is cancelled.
+    func run() async throws {
+        var number = 0
+        var failures = 0
+        while true {
+            number += 1
+            var isRegistered = false
+            do {
+                let keeper = try await takeLease()
+                defer { keeper.stop() }
+                let revision = try await register(keeper)
+                isRegistered = true
+                logger.info("registered", metadata: ["lease": "\(keeper.lease)", "revision": "\(revision)"])
+                // One stream for each registration: it ends with the task that reads it.
+                let (doubts, doubt) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+                let registration = Registration(
+                    number: number, keeper: keeper, condition: .lease(.key(aliveKey), .equal, keeper.lease),
+                    doubt: { doubt.yield() })
+                try await serve(registration, doubts)
+            } catch {
+                try Task.checkCancellation()
+                if isRegistered { failures = 0 }
+                failures += 1
+                logger.warning(
+                    isRegistered ? "no longer registered; registering again" : "cannot register; trying again",
+                    metadata: ["reason": "\(error)", "failures": "\(failures)"])
+            }
+            tell(.unregistered)
+            let pause = min(Self.pauses.lowerBound * (1 << min(failures - 1, 10)), Self.pauses.upperBound)
+            try await Task.sleep(for: pause * Double.random(in: 0.75...1.25))
+        }
+    }
+
+    // MARK: The lease and the node's key
+
+    /// The lease of the last registration if it lives, else a new one.
+    private func takeLease() async throws -> LeaseKeeper {
+        if let note = data.readLease() {
+            do {
+                let keeper = try await client.keepLease(LeaseID(rawValue: note.lease))
+                logger.info("the lease lives; taking it up again", metadata: ["lease": "\(keeper.lease)"])
+                return keeper
+            } catch let error as EtcdError where error.reason == .leaseNotFound {}
+        }
+        let keeper = try await client.keepLease(timeToLive: configuration.leaseTTL)
+        try data.write(LeaseNote(lease: keeper.lease.rawValue, since: .now))
+        return keeper
+    }
+
+    /// Puts the node's keys. Waits while another agent has that name.
+    ///
+    /// - Returns: a revision at which the node was registered.
+    private func register(_ keeper: LeaseKeeper) async throws -> Int64 {
+        let nodeKey = Keys.node(configuration.nodeName)
+        let since = data.readLease()?.since ?? .now
+        let presence = NodePresence(since: since, pid: getpid()).json
+        var holder: LeaseID??
+        while true {
+            let read = try await client.commit(Transaction().then(.get(.key(aliveKey)), .get(.key(nodeKey))))
+            let alive = read.get(0)?.first
+            if let alive, alive.lease != keeper.lease {
+                if holder != .some(alive.lease) {
+                    holder = .some(alive.lease)
+                    logger.warning(
+                        "another agent is registered as this node; waiting until its lease ends",
+                        metadata: [
+                            "presence": "\(alive.valueText)", "lease": "\(alive.lease.map { "\($0)" } ?? "none")",
+                        ])
+                }
+                try await waitUntilChanged(after: read.header.revision, keeper)
+                continue
+            }
+            var writes: [Transaction.Operation] = []
+            if alive?.value != presence { writes.append(.put(aliveKey, presence, lease: keeper.lease)) }
+            if read.get(1)?.first?.value != record.json { writes.append(.put(nodeKey, record.json)) }
+            let condition: Transaction.Compare =
+                alive == nil ? .isAbsent(aliveKey) : .lease(.key(aliveKey), .equal, keeper.lease)
+            let result = try await client.commit(Transaction.if(condition).then(writes), mayRepeat: true)
+            // Told to have failed after it was repeated, it is found to have succeeded by the next look.
+            if result.succeeded { return result.header.revision }
+        }
+    }
+
+    /// Returns when `alive` has changed; throws if the lease is lost meanwhile.
+    private func waitUntilChanged(after revision: Int64, _ keeper: LeaseKeeper) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                for try await update in client.watch(.key(aliveKey), from: revision + 1) {
+                    switch update {
+                    case .events, .compacted: return
+                    case .started, .progress: continue
+                    }
+                }
+            }
+            group.addTask { throw Ended("the lease was lost while waiting: \(try await keeper.waitUntilLost())") }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
+
+    // MARK: The assignments
+
+    /// Tells what there is to tell until the registration ends, which it throws.
+    private func serve(_ registration: Registration, _ doubts: AsyncStream<Void>) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                throw Ended("the lease was lost: \(try await registration.keeper.waitUntilLost())")
+            }
+            group.addTask {
+                for await _ in doubts { throw notOurs }
+                try Task.checkCancellation()
+            }
+            group.addTask { try await follow(registration) }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
+
+    private func follow(_ registration: Registration) async throws {
+        var isFirst = true
+        while true {
+            // Linearizable: at or after the revision of the registration.
+            let read = try await client.commit(
+                Transaction().then(
+                    .get(.prefix(Keys.agent(configuration.nodeName))),
+                    .get(.prefix(Keys.reports(configuration.nodeName)))))
+            let own = read.get(0)?.kvs ?? []
+            guard own.contains(where: { $0.keyText == aliveKey && $0.lease == registration.keeper.lease }) else {
+                throw notOurs
+            }
+            if isFirst {
+                isFirst = false
+                tell(.registered(registration, reports: reports(read.get(1)?.kvs ?? [], registration)))
+            }
+            let wishes = own.compactMap { kv in wish(of: kv, isThere: true) }
+            tell(.wishes(number: registration.number, Dictionary(wishes) { _, new in new }, isAll: true))
+            try await watch(registration, from: read.header.revision + 1)
+            logger.info("changes were compacted before they were read; reading everything")
+        }
+    }
+
+    /// Returns when what was to be told has been compacted.
+    private func watch(_ registration: Registration, from revision: Int64) async throws {
+        let prefix = KeyRange.prefix(Keys.agent(configuration.nodeName))
+        for try await update in client.watch(prefix, from: revision) {
+            switch update {
+            case .started, .progress: continue
+            case .compacted: return
+            case .events(let events):
+                var wishes: [InstanceID: Wish] = [:]
+                for event in events {
+                    if event.kv.keyText == aliveKey {
+                        guard event.kind == .put, event.kv.lease == registration.keeper.lease else {
+                            throw Ended("the key \(aliveKey) was deleted or taken")
+                        }
+                    } else if let (instance, wish) = wish(of: event.kv, isThere: event.kind == .put) {
+                        wishes[instance] = wish
+                    }
+                }
+                if !wishes.isEmpty { tell(.wishes(number: registration.number, wishes, isAll: false)) }
+            }
+        }
+        throw Ended("the watch of the assignments has ended")
+    }
+
+    private func wish(of kv: KeyValue, isThere: Bool) -> (InstanceID, Wish)? {
+        guard case .assignment(configuration.nodeName, let instance) = Place(key: kv.key) else {
+            if kv.keyText != aliveKey {
+                logger.warning("a key that names no instance", metadata: ["key": "\(kv.keyText)"])
+            }
+            return nil
+        }
+        return (instance, isThere ? Wish(kv, of: instance) : .absent)
+    }
+
+    private func reports(_ kvs: [KeyValue], _ registration: Registration) -> [InstanceID: Report?] {
+        var reports: [InstanceID: Report?] = [:]
+        for kv in kvs {
+            guard case .report(_, let instance) = Place(key: kv.key) else { continue }
+            let isOurs = kv.lease == registration.keeper.lease
+            reports.updateValue(isOurs ? try? Report(json: kv.value) : nil, forKey: instance)
+        }
+        return reports
+    }
+}
+
+extension Wish {
+    /// What an assignment's key says. The value comes from outside: it is believed only if it is sound.
+    init(_ kv: KeyValue, of instance: InstanceID) {
+        func unreadable(_ reason: String) -> Wish {
+            .unreadable(
+                token: kv.createRevision,
+                reason:
+                    "its assignment cannot be used: \(reason); destroy the assembly, mend its file and launch it again")
+        }
+        let assignment: Assignment
+        do throws(RecordError) { assignment = try Assignment(json: kv.value) } catch {
+            self = unreadable(error.description)
+            return
+        }
+        // By itself: what it depends on is no matter of this node's.
+        var component = assignment.component
+        component.dependsOn = []
+        if assignment.instance != instance || component.name != instance.component {
+            self = unreadable("it is of \(assignment.instance), component \(component.name)")
+        } else if let complaint = AssemblySpecification(name: instance.assembly, components: [component]).complaint() {
+            self = unreadable(complaint.description)
+        } else {
+            self = .assigned(token: kv.createRevision, assignment)
+        }
+    }
+}

@@ -1,0 +1,319 @@
+import Dispatch
+import Foundation
+import Glibc
+import Guard
+import LaunchModel
+import Logging
+import Synchronization
+
+/// Does the plan's steps on the disk and with guards, and tells what comes of them.
+///
+/// What is short is done on one queue, in order. What can take long (to kill what hangs, to delete much) is done beside
+/// it, so that no run's deadline waits for another run's end.
+final class RunStore: Sendable {
+    private let data: DataDirectory
+    private let configuration: AgentConfiguration
+    private let watch: GuardWatch
+    private let emit: @Sendable (Event) -> Void
+    private let logger: Logger
+    private let queue = DispatchQueue(label: "agent.runs")
+    private let slowQueue = DispatchQueue(label: "agent.runs.slow", attributes: .concurrent)
+    private let runs = Mutex<[RunKey: RunDirectory]>([:])
+    private let outputStamps = Mutex<[RunKey: Outputs.Stamp]>([:])
+
+    /// How many runs of an instance are kept for their logs, the present one included.
+    static let runsKept = 3
+
+    /// - Parameter emit: called on threads of the store's and the watch's; must return soon.
+    init(
+        _ data: DataDirectory, _ configuration: AgentConfiguration, logger: Logger,
+        emit: @escaping @Sendable (Event) -> Void
+    ) throws(GuardError) {
+        self.data = data
+        self.configuration = configuration
+        self.logger = logger
+        self.emit = emit
+        watch = try GuardWatch()
+    }
+
+    /// Ends the watching, and returns when all steps that were begun are done. What runs runs on.
+    func close() async {
+        watch.close()
+        await withCheckedContinuation { continuation in queue.async { continuation.resume() } }
+        await withCheckedContinuation { continuation in
+            slowQueue.async(flags: .barrier) { continuation.resume() }
+        }
+    }
+
+    /// Does the steps, in order, and returns at once.
+    func perform(_ effects: [Effect]) {
+        guard !effects.isEmpty else { return }
+        queue.async { [self] in
+            var unsaved: [InstanceID: String] = [:]
+            for effect in effects { perform(effect, &unsaved) }
+        }
+    }
+
+    private func perform(_ effect: Effect, _ unsaved: inout [InstanceID: String]) {
+        switch effect {
+        case .save(let instance, let record):
+            do throws(AgentError) {
+                try makeDirectory(data.folder(of: instance), mode: 0o711)
+                try replaceFile(data.state(of: instance), record.json)
+            } catch {
+                unsaved[instance] = error.description
+                logger.error(
+                    "cannot note the state of an instance", metadata: ["instance": "\(instance)", "error": "\(error)"])
+            }
+        case .start(let key, let component, let deadline):
+            if let reason = unsaved[key.instance] { return emit(.startFailed(key, reason)) }
+            start(key, component, deadline)
+        case .watch(let key): with(key) { beginWatch($0, key) }
+        case .requestStop(let key):
+            logger.info("stopping", metadata: metadata(key))
+            with(key) { run throws(GuardError) in try run.requestStop() }
+        case .renew(let key, let moment): with(key) { run throws(GuardError) in try run.renew(until: moment) }
+        case .kill(let key):
+            logger.warning("the guard does not end its run; killing both", metadata: metadata(key))
+            slowQueue.async { [self] in
+                do throws(GuardError) { try directory(key).killNow() } catch {
+                    logger.error("cannot kill a run", metadata: metadata(key).with("error", error))
+                    emit(.killFailed(key))
+                }
+            }
+        case .clear(let instance): slowQueue.async { [self] in clear(instance) }
+        }
+    }
+
+    /// Looks at the outputs of runs; tells those that changed.
+    func lookAtOutputs(_ keys: [RunKey]) {
+        guard !keys.isEmpty else { return }
+        queue.async { [self] in
+            for key in keys {
+                let known = outputStamps.withLock { $0[key] }
+                guard let (outputs, stamp) = Outputs.read(data.outputs(of: key), unless: known) else { continue }
+                outputStamps.withLock { $0[key] = stamp }
+                emit(.outputs(key, outputs))
+            }
+        }
+    }
+
+    // MARK: One run
+
+    private func directory(_ key: RunKey) throws(GuardError) -> RunDirectory {
+        if let known = runs.withLock({ $0[key] }) { return known }
+        let run = try RunDirectory(adopting: data.run(key))
+        runs.withLock { $0[key] = run }
+        return run
+    }
+
+    private func with(_ key: RunKey, _ body: (RunDirectory) throws(GuardError) -> Void) {
+        do throws(GuardError) { try body(directory(key)) } catch {
+            logger.error("cannot reach a run", metadata: metadata(key).with("error", error))
+        }
+    }
+
+    private func metadata(_ key: RunKey) -> Logger.Metadata {
+        ["instance": "\(key.instance)", "run": "\(key.directoryName)"]
+    }
+
+    private func beginWatch(_ run: RunDirectory, _ key: RunKey) {
+        watch.watch(run) { [self] pid, startedAt in
+            logger.info("a component runs", metadata: metadata(key).with("pid", pid))
+            emit(.started(key, pid: pid, at: startedAt))
+        } onEnd: { [self] outcome in
+            // What it said last, while the plan still takes it for the present run.
+            if let (outputs, _) = Outputs.read(data.outputs(of: key), unless: nil) { emit(.outputs(key, outputs)) }
+            outputStamps.withLock { $0[key] = nil }
+            logger.info("a run is over", metadata: metadata(key).with("outcome", outcome.words))
+            emit(.ended(key, outcome))
+        }
+    }
+
+    private func start(_ key: RunKey, _ component: ComponentSpecification, _ deadline: BootTime?) {
+        do throws(AgentError) {
+            prune(key.instance, keeping: Self.runsKept - 1)
+            let specification = try prepare(key, component)
+            let run: RunDirectory
+            do { run = try RunDirectory.create(at: data.run(key), specification, deadline: deadline) } catch {
+                throw AgentError(error.description)
+            }
+            do { try run.launch(guard: configuration.guardExecutable) } catch {
+                // Nothing of it may live when another attempt is made.
+                try? run.killNow(cause: .byItself)
+                throw AgentError(error.description)
+            }
+            runs.withLock { $0[key] = run }
+            beginWatch(run, key)
+        } catch {
+            logger.error("cannot start a run", metadata: metadata(key).with("error", error))
+            emit(.startFailed(key, error.description))
+        }
+    }
+
+    /// Makes what the run finds, and says what it is.
+    private func prepare(_ key: RunKey, _ component: ComponentSpecification) throws(AgentError) -> RunSpecification {
+        let folder = data.folder(of: key.instance)
+        let user = component.user.flatMap(ComponentUser.init)
+        for name in ["work", "outputs"] {
+            try makeDirectory("\(folder)/\(name)", mode: 0o755)
+            // Not as root: the guard will say that it cannot run a component as another user.
+            if let user, geteuid() == 0, lchown("\(folder)/\(name)", user.uid, user.gid) != 0 {
+                throw AgentError(cannot: "give \(user.name) the directory", "\(folder)/\(name)")
+            }
+        }
+        return RunSpecification(
+            runID: data.runID(key), command: component.command, arguments: component.arguments,
+            environment: environment(key, component, user),
+            workingDirectory: component.workingDirectory ?? "\(folder)/work", user: component.user,
+            stopGrace: .milliseconds(component.stopGraceMilliseconds), logLimitBytes: configuration.logLimitBytes)
+    }
+
+    private func environment(
+        _ key: RunKey, _ component: ComponentSpecification, _ user: ComponentUser?
+    ) -> [String: String] {
+        var environment = [
+            "PATH": ProcessInfo.processInfo.environment["PATH"]
+                ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        ]
+        if let user {
+            environment["HOME"] = user.home
+            environment["USER"] = user.name
+        }
+        environment.merge(component.environment) { _, own in own }
+        let ours = [
+            "MEGAM_ASSEMBLY": key.instance.assembly, "MEGAM_COMPONENT": key.instance.component,
+            "MEGAM_INSTANCE": "\(key.instance)", "MEGAM_INDEX": "\(key.instance.index)",
+            "MEGAM_NODE": configuration.nodeName, "MEGAM_NODE_ADDRESS": configuration.advertiseHost,
+            "MEGAM_FENCING_TOKEN": "\(key.token)", "MEGAM_OUTPUTS": data.outputs(of: key),
+        ]
+        return environment.merging(ours) { _, ours in ours }
+    }
+
+    // MARK: Deleting
+
+    /// Deletes all but the newest runs of an instance, which are over.
+    private func prune(_ instance: InstanceID, keeping count: Int) {
+        let keys = data.runs(of: instance)
+        for key in keys.dropLast(count) {
+            with(key) { run throws(GuardError) in try run.remove() }
+            unlink(data.outputs(of: key))
+            runs.withLock { $0[key] = nil }
+        }
+    }
+
+    private func clear(_ instance: InstanceID) {
+        let folder = data.folder(of: instance)
+        do {
+            // First: without it nothing is started from what is left if this is broken off.
+            if unlink(data.state(of: instance)) != 0, errno != ENOENT {
+                throw AgentError(cannot: "remove", data.state(of: instance))
+            }
+            for key in data.runs(of: instance) {
+                try directory(key).remove()
+                runs.withLock { $0[key] = nil }
+            }
+            if access(folder, F_OK) == 0 { try FileManager.default.removeItem(atPath: folder) }
+            logger.info("cleaned up", metadata: ["instance": "\(instance)"])
+            emit(.cleared(instance, true))
+        } catch {
+            logger.error("cannot clean up", metadata: ["instance": "\(instance)", "error": "\(error)"])
+            emit(.cleared(instance, false))
+        }
+    }
+}
+
+// MARK: Adoption
+
+extension RunStore {
+    /// All that lies in the data directory. Ends what cannot be gone on with, and blocks until that is done.
+    func adopt() async throws -> [FoundInstance] {
+        try await withCheckedThrowingContinuation { continuation in
+            slowQueue.async { [self] in continuation.resume(with: Result { try found() }) }
+        }
+    }
+
+    private func found() throws -> [FoundInstance] {
+        try FileManager.default.contentsOfDirectory(atPath: data.runs).sorted().compactMap { name in
+            guard let instance = InstanceID(name) else {
+                setAside("\(data.runs)/\(name)", as: name, because: "its name is no instance's")
+                return nil
+            }
+            return try found(instance)
+        }
+    }
+
+    private func found(_ instance: InstanceID) throws -> FoundInstance {
+        var record: InstanceRecord?
+        do {
+            if let bytes = try readSmallFile(data.state(of: instance)) {
+                let read = try InstanceRecord(json: bytes)
+                guard read.format <= InstanceRecord.currentFormat else {
+                    throw AgentError("it was written by a newer gulpd, in format \(read.format)")
+                }
+                record = read
+            }
+        } catch {
+            logger.error(
+                "the noted state of an instance cannot be used",
+                metadata: ["instance": "\(instance)", "error": "\(error)"])
+        }
+        let keys = data.runs(of: instance)
+        var runs: [FoundInstance.Run] = []
+        for key in keys {
+            do throws(GuardError) { runs.append(try found(key, isNewest: key == keys.last)) } catch {
+                // It cannot be judged, so nothing of it may live.
+                let killed = try RunDirectory.sweep(runID: data.runID(key))
+                setAside(data.run(key), as: "\(instance).\(key.directoryName)", because: "\(error)", killed: killed)
+            }
+        }
+        return FoundInstance(instance: instance, record: record, runs: runs)
+    }
+
+    private func found(_ key: RunKey, isNewest: Bool) throws(GuardError) -> FoundInstance.Run {
+        let run = try directory(key)
+        var found = FoundInstance.Run(
+            key: key, deadline: try run.deadline(), stopGrace: run.specification.stopGrace, mayLive: true)
+        switch try run.status() {
+        case .running where isNewest:
+            logger.info("adopting a run", metadata: metadata(key))
+            return found
+        case .ended(let outcome) where outcome.ending != .lost:
+            found.mayLive = false
+            return found
+        case .ended, .preparing, .running:
+            // A run that has not come as far as to run is not begun now: its assignment may be gone. What a lost one
+            // left is swept. And of two that live, the older should not.
+            let isLost = if case .ended = try run.status() { true } else { false }
+            do throws(GuardError) {
+                try run.killNow(cause: isLost ? .byItself : .stopRequested)
+                found.mayLive = false
+            } catch { logger.error("cannot kill a run", metadata: metadata(key).with("error", error)) }
+            return found
+        }
+    }
+
+    private func setAside(_ path: String, as name: String, because reason: String, killed: Int = 0) {
+        let metadata: Logger.Metadata = ["path": "\(path)", "reason": "\(reason)", "killed": "\(killed)"]
+        do throws(AgentError) {
+            try data.setAside(path, as: name)
+            logger.error("a damaged directory is set aside", metadata: metadata)
+        } catch {
+            logger.error("a damaged directory cannot be set aside", metadata: metadata.with("error", error))
+        }
+    }
+}
+
+extension DataDirectory {
+    /// The runs of an instance that have a directory, oldest first.
+    func runs(of instance: InstanceID) -> [RunKey] {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder(of: instance))) ?? []
+        return names.compactMap { RunKey(instance, directoryName: $0) }.sorted()
+    }
+}
+
+extension Logger.Metadata {
+    func with(_ name: String, _ value: some Sendable & CustomStringConvertible) -> Self {
+        merging([name: "\(value)"]) { _, new in new }
+    }
+}
