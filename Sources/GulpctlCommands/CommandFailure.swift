@@ -1,3 +1,4 @@
+import EtcdClient
 import GRPC
 
 /// The exit statuses of etcdctl.
@@ -31,9 +32,17 @@ struct CommandFailure: Error, Equatable {
         switch error {
         case let failure as CommandFailure: self = failure
         case let error as RPCError: self.init(error.commandText, .error)
+        case let error as EtcdError: self.init(RPCError(error.code, error.message).commandText, .error)
+        case is CancellationError: self.init("context canceled", .error)
         default: self.init("\(error)", .error)
         }
     }
+}
+
+/// A program that we ran ended badly; we end with its status.
+struct ChildFailure: Error, Equatable {
+    var text: String
+    var status: Int32
 }
 
 /// A command line that cannot be read; shown with the way to the help.

@@ -16,7 +16,7 @@ enum DeleteCommand {
     private static func run(_ invocation: Invocation) async throws {
         let request = try request(invocation.flags)
         let (format, connection) = try invocation.open()
-        invocation.console.write(try format.bytes(try await connection.deleteRange(request)))
+        invocation.console.write(try format.bytes(try await connection.call(.deleteRange, request)))
     }
 
     static func request(_ flags: ParsedFlags) throws(CommandFailure) -> Etcdserverpb_DeleteRangeRequest {

@@ -1,34 +1,19 @@
-/// One server of the cluster.
-struct Endpoint: Sendable, Equatable, CustomStringConvertible {
-    var host: String
-    var port: Int
+import EtcdClient
 
-    var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+/// One server of the cluster, and how the user wrote it.
+struct Endpoint: Sendable, Equatable, CustomStringConvertible {
+    let text: String
+    let address: EtcdEndpoint
+
+    var description: String { address.description }
 
     /// Reads `host:port`, `[v6]:port`, `http://host:port`; a path after it means nothing, as for etcdctl.
     init(_ text: String) throws(CommandFailure) {
-        var rest = Substring(text.trimmed)
-        if let scheme = rest.range(of: "://") {
-            switch rest[..<scheme.lowerBound] {
-            case "http": rest = rest[scheme.upperBound...]
-            case "https":
-                throw CommandFailure("endpoint \(text): TLS is not served yet; use http://", .badArguments)
-            default:
-                throw CommandFailure("endpoint \(text): only host:port and http:// are served", .badArguments)
-            }
+        self.text = text.trimmed
+        guard !self.text.hasPrefix("https://") else {
+            throw CommandFailure("endpoint \(text): TLS is not served yet; use http://", .badArguments)
         }
-        rest = rest.prefix { $0 != "/" }
-        guard let colon = rest.lastIndex(of: ":"), let port = UInt16(rest[rest.index(after: colon)...]), port > 0 else {
-            throw CommandFailure("endpoint \(text): missing or bad port; write host:port", .badArguments)
-        }
-        var host = rest[..<colon]
-        if host.hasPrefix("["), host.hasSuffix("]") {
-            host = host.dropFirst().dropLast()
-        } else if host.contains(":") {
-            throw CommandFailure("endpoint \(text): write an IPv6 address as [address]:port", .badArguments)
-        }
-        self.host = host.isEmpty ? "127.0.0.1" : String(host)
-        self.port = Int(port)
+        do { address = try EtcdEndpoint(self.text) } catch { throw CommandFailure(error.message, .badArguments) }
     }
 
     /// The endpoints that `--endpoints` lists, in order; empty places between commas are skipped.

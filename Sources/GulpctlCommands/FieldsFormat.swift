@@ -23,6 +23,21 @@ struct FieldsFormat: OutputFormat {
         return lines.bytes
     }
 
+    func bytes(_ response: Etcdserverpb_TxnResponse) -> [UInt8] {
+        var lines = FieldLines(response.header)
+        lines.add("Succeeded", response.succeeded)
+        return lines.bytes
+            + response.responses.flatMap { operation -> [UInt8] in
+                switch operation.response {
+                case .responseRange(let range): bytes(range)
+                case .responsePut(let put): bytes(put)
+                case .responseDeleteRange(let deletion): bytes(deletion)
+                // txn's grammar has no transactions within the transaction.
+                case .responseTxn, nil: []
+                }
+            }
+    }
+
     func bytes(_ response: Etcdserverpb_WatchResponse) -> [UInt8] {
         var lines = FieldLines(response.header)
         for event in response.events {
@@ -34,8 +49,11 @@ struct FieldsFormat: OutputFormat {
     }
 }
 
-private struct FieldLines {
+/// Lines under construction.
+struct FieldLines {
     private(set) var bytes: [UInt8] = []
+
+    init() {}
 
     init(_ header: Etcdserverpb_ResponseHeader) {
         add("ClusterID", header.clusterID)
@@ -47,6 +65,8 @@ private struct FieldLines {
     mutating func add(_ name: String, _ value: some CustomStringConvertible) {
         bytes += "\"\(name)\" : \(value)\n".utf8
     }
+
+    mutating func addEmptyLine() { bytes.append(UInt8(ascii: "\n")) }
 
     mutating func add(_ kv: Mvccpb_KeyValue, prefix: String = "") {
         add(prefix + "Key", QuotedBytes.quote(kv.key))

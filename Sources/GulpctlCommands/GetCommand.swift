@@ -22,7 +22,7 @@ enum GetCommand {
     private static func run(_ invocation: Invocation) async throws {
         let request = try request(invocation.flags)
         var (format, connection) = try invocation.open()
-        let response = try await connection.range(request)
+        let response = try await connection.call(.range, request)
         if request.countOnly, !(format is FieldsFormat) {
             throw CommandFailure("--count-only is only for `--write-out=fields`", .badArguments)
         }

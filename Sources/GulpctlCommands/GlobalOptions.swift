@@ -54,14 +54,6 @@ struct GlobalOptions: Sendable {
         "discovery-srv-name",
     ]
 
-    static func isBool(name: String) -> Bool {
-        name == "help" || flags.contains { $0.name == name && $0.defaultValue.isBool }
-    }
-
-    static func isBool(letter: Character?) -> Bool {
-        letter == "h" || flags.contains { $0.letter == letter && $0.defaultValue.isBool }
-    }
-
     init(_ parsed: ParsedFlags, _ environment: [String: String]) throws(CommandFailure) {
         var values: [String: FlagValue] = [:]
         for flag in Self.flags {
@@ -96,10 +88,24 @@ struct GlobalOptions: Sendable {
         }
     }
 
+    /// How long connecting to one endpoint may take.
+    var connectTimeout: Duration { dialTimeout > .zero ? dialTimeout : .seconds(3600) }
+
+    /// Whether the value of this flag is the argument after it. A flag that is not known takes one.
+    static func takesNextArgument(_ argument: String, _ flags: [Flag]) -> Bool {
+        if argument.hasPrefix("--") {
+            let name = argument.dropFirst(2)
+            return !name.contains("=") && name != "help"
+                && !flags.contains { $0.name == name && $0.defaultValue.isBool }
+        }
+        let letter = argument.dropFirst().first
+        return argument.count == 2 && letter != "h" && !flags.contains { $0.letter == letter && $0.defaultValue.isBool }
+    }
+
     func outputFormat() throws(CommandFailure) -> any OutputFormat {
         switch writeOut {
         case "simple": SimpleFormat(isHex: isHex)
-        case "json": JSONFormat()
+        case "json": JSONFormat(isHex: isHex)
         case "fields": FieldsFormat()
         case "protobuf": ProtobufFormat()
         case "table": TableFormat()

@@ -87,16 +87,22 @@ enum GoSyntax {
     /// A duration as Go prints it: `5s`, `1m30s`, `250ms`, `1.5s`.
     static func text(of duration: Duration) -> String {
         let (seconds, attoseconds) = duration.components
-        let nanoseconds = Double(seconds) * 1e9 + Double(attoseconds) / 1e9
+        // Go's durations end at 292 years.
+        let nanoseconds = min(max(seconds, -9_223_372_035), 9_223_372_035) * 1_000_000_000 + attoseconds / 1_000_000_000
         if nanoseconds == 0 { return "0s" }
         let magnitude = abs(nanoseconds)
         let sign = nanoseconds < 0 ? "-" : ""
-        func short(_ value: Double) -> String { value == value.rounded() ? "\(Int64(value))" : "\(value)" }
-        if magnitude < 1e3 { return sign + short(magnitude) + "ns" }
-        if magnitude < 1e6 { return sign + short(magnitude / 1e3) + "µs" }
-        if magnitude < 1e9 { return sign + short(magnitude / 1e6) + "ms" }
-        let whole = Int64(magnitude / 1e9)
-        let rest = short(Double(whole % 60) + (magnitude - Double(whole) * 1e9) / 1e9) + "s"
+        /// `value` in units of `scale`, with as many decimals as it takes.
+        func short(_ value: Int64, _ scale: Int64) -> String {
+            var decimals = String("\(scale + value % scale)".dropFirst())
+            while decimals.last == "0" { decimals.removeLast() }
+            return "\(value / scale)" + (decimals.isEmpty ? "" : ".\(decimals)")
+        }
+        if magnitude < 1000 { return "\(sign)\(magnitude)ns" }
+        if magnitude < 1_000_000 { return sign + short(magnitude, 1000) + "µs" }
+        if magnitude < 1_000_000_000 { return sign + short(magnitude, 1_000_000) + "ms" }
+        let whole = magnitude / 1_000_000_000
+        let rest = short(magnitude - (whole - whole % 60) * 1_000_000_000, 1_000_000_000) + "s"
         if whole < 60 { return sign + rest }
         let minutes = "\(whole / 60 % 60)m" + rest
         return sign + (whole < 3600 ? minutes : "\(whole / 3600)h" + minutes)

@@ -4,8 +4,9 @@ import Foundation
 ///
 /// ```
 ///   argv ─▶ FlagTable ─▶ Command ─▶ request ─▶ EtcdConnection ─▶ response ─▶ OutputFormat ─▶ stdout
-///                          │                    (endpoints in turn)
-///                          └── watch: WatchSession (one stream, resumed when it is lost)
+///                          │                    (ClusterConnection: the library's EtcdClient)
+///                          ├── watch: WatchSession (one stream, resumed when it is lost)
+///                          └── lock, elect: Tenure (a lease of their own, until a signal)
 /// ```
 ///
 /// What is promised: for the same arguments, environment and answers of the server, standard output, the
@@ -26,7 +27,7 @@ public enum Gulpctl {
     /// - Returns: the status to exit with.
     public static func run(arguments: [[UInt8]], environment: [String: String]) async -> Int32 {
         await run(arguments, environment, StandardConsole()) { options, console in
-            try EtcdClient(options, console: console)
+            try ClusterConnection(options, console: console)
         }
     }
 
@@ -42,6 +43,9 @@ public enum Gulpctl {
             return ExitStatus.error.rawValue
         } catch is SilentFailure {
             return ExitStatus.error.rawValue
+        } catch let failure as ChildFailure {
+            console.writeError("Error: \(failure.text)\n")
+            return failure.status
         } catch {
             let failure = CommandFailure(error)
             console.writeError("Error: \(failure.text)\n")
@@ -50,7 +54,9 @@ public enum Gulpctl {
     }
 
     static let commands = [
-        GetCommand.command, PutCommand.command, DeleteCommand.command, WatchCommand.command, VersionCommand.command,
+        GetCommand.command, PutCommand.command, DeleteCommand.command, TransactionCommand.command,
+        WatchCommand.command, LeaseCommands.command, LockCommand.command, ElectCommand.command,
+        MemberCommands.command, EndpointCommands.command, CompactionCommand.command, VersionCommand.command,
     ]
 
     private static func dispatch(
@@ -58,28 +64,25 @@ public enum Gulpctl {
         _ connect: @escaping Invocation.Connect
     ) async throws {
         var rest = arguments
-        guard let index = commandIndex(in: arguments) else {
-            do {
-                _ = try FlagTable(GlobalOptions.flags).parse(arguments)
-            } catch {
-                throw UsageFailure(text: error.text, help: "gulpctl --help")
-            }
+        guard let name = takeWord(from: &rest, GlobalOptions.flags) else {
+            _ = try parse(arguments, GlobalOptions.flags, of: "gulpctl")
             return console.write(Help.overview(commands))
         }
-        let name = String(decoding: rest.remove(at: index), as: UTF8.self)
-        if name == "help" {
-            let topic = rest.first.flatMap { command(named: String(decoding: $0, as: UTF8.self)) }
-            return console.write(topic.map(Help.text) ?? Help.overview(commands))
-        }
-        guard let command = command(named: name) else {
+        if name == "help" { return console.write(help(on: rest)) }
+        guard var command = command(named: name, in: commands) else {
             throw UsageFailure(text: "unknown command \"\(name)\" for \"gulpctl\"", help: "gulpctl --help")
         }
-        let flags: ParsedFlags
-        do {
-            flags = try FlagTable(command.flags + GlobalOptions.flags).parse(rest)
-        } catch {
-            throw UsageFailure(text: error.text, help: "gulpctl \(command.name) --help")
+        if !command.subcommands.isEmpty {
+            let flags = command.flags + GlobalOptions.flags
+            let word = takeWord(from: &rest, flags)
+            guard let word, let found = self.command(named: word, in: command.subcommands) else {
+                // As etcdctl does: a group alone, or with a name that it does not know, is a question for help.
+                _ = try parse(rest, flags, of: "gulpctl \(command.name)")
+                return console.write(Help.text(of: command))
+            }
+            command = found
         }
+        let flags = try parse(rest, command.flags + GlobalOptions.flags, of: "gulpctl \(command.name)")
         if flags.bool("help") { return console.write(Help.text(of: command)) }
         let options = try GlobalOptions(flags, environment)
         try await command.run(
@@ -87,27 +90,43 @@ public enum Gulpctl {
                 flags: flags, options: options, environment: environment, console: console, connect: connect))
     }
 
+    private static func parse(
+        _ arguments: [[UInt8]], _ flags: [Flag], of command: String
+    ) throws(UsageFailure) -> ParsedFlags {
+        do { return try FlagTable(flags).parse(arguments) } catch {
+            throw UsageFailure(text: error.text, help: "\(command) --help")
+        }
+    }
+
+    private static func help(on topic: [[UInt8]]) -> String {
+        var rest = topic
+        guard let first = takeWord(from: &rest, GlobalOptions.flags), let command = command(named: first, in: commands)
+        else { return Help.overview(commands) }
+        let subcommand = takeWord(from: &rest, GlobalOptions.flags)
+            .flatMap { self.command(named: $0, in: command.subcommands) }
+        return Help.text(of: subcommand ?? command)
+    }
+
     /// A command goes by its name or by any beginning of it that no other command shares.
-    private static func command(named name: String) -> Command? {
-        if let exact = commands.first(where: { $0.name == name }) { return exact }
-        let candidates = commands.filter { $0.name.hasPrefix(name) }
+    private static func command(named name: String, in commands: [Command]) -> Command? {
+        if let exact = commands.first(where: { $0.word == name }) { return exact }
+        let candidates = commands.filter { $0.word.hasPrefix(name) }
         return candidates.count == 1 && !name.isEmpty ? candidates[0] : nil
     }
 
-    /// Where the command's name stands: the first argument that is neither a flag nor a flag's value.
+    /// Takes a command's name out: the first argument that is neither a flag nor a flag's value.
     /// A flag of a command before its name must carry its value after `=`, since which command's it is,
     /// and so whether it takes a value at all, is not known yet.
-    private static func commandIndex(in arguments: [[UInt8]]) -> Int? {
+    private static func takeWord(from arguments: inout [[UInt8]], _ flags: [Flag]) -> String? {
         var index = 0
         while index < arguments.count {
             let argument = String(decoding: arguments[index], as: UTF8.self)
-            guard argument.hasPrefix("-"), argument.count > 1 else { return index }
+            guard argument.hasPrefix("-"), argument.count > 1 else {
+                arguments.remove(at: index)
+                return argument
+            }
             if argument == "--" { return nil }
-            let takesNext =
-                argument.hasPrefix("--")
-                ? !argument.contains("=") && !GlobalOptions.isBool(name: String(argument.dropFirst(2)))
-                : argument.count == 2 && !GlobalOptions.isBool(letter: argument.dropFirst().first)
-            index += takesNext ? 2 : 1
+            index += GlobalOptions.takesNextArgument(argument, flags) ? 2 : 1
         }
         return nil
     }

@@ -1,8 +1,7 @@
 /// The help texts.
 enum Help {
     static func overview(_ commands: [Command]) -> String {
-        let width = commands.map(\.name.count).max() ?? 0
-        let lines = commands.map { "  \(pad($0.name, width))   \($0.summary)\n" }.joined()
+        let lines = commandLines(commands.flatMap { $0.subcommands.isEmpty ? [$0] : $0.subcommands })
         return """
             gulpctl speaks to a gulpd or etcd cluster.
 
@@ -19,16 +18,24 @@ enum Help {
     }
 
     static func text(of command: Command) -> String {
+        let subcommands =
+            command.subcommands.isEmpty ? "" : "Commands:\n\(commandLines(command.subcommands))\n"
+        let arguments = command.arguments.isEmpty ? "" : " \(command.arguments)"
         let details = command.details.isEmpty ? "" : command.details + "\n\n"
         let flags = command.flags.isEmpty ? "" : "Flags:\n\(flagLines(command.flags))\n"
         return """
             \(command.summary)
 
-            Usage: gulpctl \(command.name)\(command.flags.isEmpty ? "" : " [flags]") \(command.arguments)
+            Usage: gulpctl \(command.name)\(command.flags.isEmpty ? "" : " [flags]")\(arguments)
 
-            \(details)\(flags)Flags of every command:
+            \(subcommands)\(details)\(flags)Flags of every command:
             \(flagLines(GlobalOptions.flags))
             """
+    }
+
+    private static func commandLines(_ commands: [Command]) -> String {
+        let width = commands.map(\.name.count).max() ?? 0
+        return commands.map { "  \(pad($0.name, width))   \($0.summary)\n" }.joined()
     }
 
     private static func flagLines(_ flags: [Flag]) -> String {
@@ -43,6 +50,7 @@ enum Help {
     private static func note(_ flag: Flag) -> String {
         switch flag.defaultValue {
         case .bool(true): " (default true)"
+        case .int(let value) where value != 0: " (default \(value))"
         case .duration(let value): " (default \(GoSyntax.text(of: value)))"
         case .string(let value) where !value.isEmpty: " (default \(value))"
         case .list(let values): " (default \(values.joined(separator: ",")))"

@@ -5,6 +5,7 @@ struct ProtobufFormat: OutputFormat {
     func bytes(_ response: Etcdserverpb_RangeResponse) throws(CommandFailure) -> [UInt8] { try encode(response) }
     func bytes(_ response: Etcdserverpb_PutResponse) throws(CommandFailure) -> [UInt8] { try encode(response) }
     func bytes(_ response: Etcdserverpb_DeleteRangeResponse) throws(CommandFailure) -> [UInt8] { try encode(response) }
+    func bytes(_ response: Etcdserverpb_TxnResponse) throws(CommandFailure) -> [UInt8] { try encode(response) }
 
     func bytes(_ response: Etcdserverpb_WatchResponse) throws(CommandFailure) -> [UInt8] {
         var shown = Etcdserverpb_WatchResponse()
@@ -16,7 +17,9 @@ struct ProtobufFormat: OutputFormat {
         return try encode(shown)
     }
 
-    private func encode(_ message: some SwiftProtobuf.Message) throws(CommandFailure) -> [UInt8] {
+    static let refusal = CommandFailure("protobuf not supported as output format", .badFeature)
+
+    func encode(_ message: some SwiftProtobuf.Message) throws(CommandFailure) -> [UInt8] {
         do { return try message.serializedBytes() } catch { throw CommandFailure("\(error)", .error) }
     }
 }

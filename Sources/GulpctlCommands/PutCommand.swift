@@ -20,7 +20,7 @@ enum PutCommand {
     private static func run(_ invocation: Invocation) async throws {
         let request = try request(invocation.flags, standardInput: invocation.console.readToEnd)
         let (format, connection) = try invocation.open()
-        invocation.console.write(try format.bytes(try await connection.put(request)))
+        invocation.console.write(try format.bytes(try await connection.call(.put, request)))
     }
 
     /// - Parameter standardInput: read only if the value is to come from there.

@@ -20,6 +20,21 @@ struct SimpleFormat: OutputFormat {
         Array("\(response.deleted)\n".utf8) + response.prevKvs.flatMap(lines)
     }
 
+    func bytes(_ response: Etcdserverpb_TxnResponse) -> [UInt8] {
+        let answers = response.responses.flatMap { operation -> [UInt8] in
+            let answer: [UInt8] =
+                switch operation.response {
+                case .responseRange(let range): bytes(range)
+                case .responsePut(let put): bytes(put)
+                case .responseDeleteRange(let deletion): bytes(deletion)
+                // txn's grammar has no transactions within the transaction.
+                case .responseTxn, nil: []
+                }
+            return [UInt8(ascii: "\n")] + answer
+        }
+        return Array((response.succeeded ? "SUCCESS\n" : "FAILURE\n").utf8) + answers
+    }
+
     func bytes(_ response: Etcdserverpb_WatchResponse) -> [UInt8] {
         response.events.flatMap { event in
             Array("\(event.type.name)\n".utf8) + (event.hasPrevKv ? lines(event.prevKv) : []) + lines(event.kv)

@@ -17,7 +17,7 @@ struct WatchPrinter: Sendable {
             if let trouble = await ChildProcess.run(command, adding: variables) {
                 let shown = command.map { QuotedBytes.quote($0) }.joined(separator: " ")
                 // etcdctl ends here without an `Error:` line of its own.
-                console.writeError("command [\(shown)] error (\(trouble))\n")
+                console.writeError("command [\(shown)] error (\(trouble.text))\n")
                 throw SilentFailure()
             }
         }

@@ -1,4 +1,5 @@
 import EtcdAPI
+import EtcdClient
 import Foundation
 import GRPC
 import Testing
@@ -42,7 +43,10 @@ final class Locked<Value: Sendable>: @unchecked Sendable {
 /// A cluster that gives prepared answers.
 struct PreparedConnection: EtcdConnection {
     var error: RPCError?
-    var found = Etcdserverpb_RangeResponse()
+    /// The answer to a call is the first of its type, or an empty one.
+    var answers: [any SwiftProtobuf.Message] = []
+    /// What the commands have asked.
+    let requests = Locked<[any SwiftProtobuf.Message]>([])
     /// One list of answers for every watch stream that is opened; then no more streams.
     var streams: [[Etcdserverpb_WatchResponse]] = []
     /// Streams without prepared answers stay open and say nothing.
@@ -53,14 +57,14 @@ struct PreparedConnection: EtcdConnection {
 
     init(error: RPCError? = nil) { self.error = error }
 
-    func range(_ request: Etcdserverpb_RangeRequest) async throws -> Etcdserverpb_RangeResponse {
+    func call<Request, Response>(
+        _ method: EtcdMethod<Request, Response>, _ request: Request, mayRepeat: Bool, at endpoint: EtcdEndpoint?
+    ) async throws -> Response {
+        requests.change { $0.append(request) }
         if let error { throw error }
-        return found
+        return answers.lazy.compactMap { $0 as? Response }.first ?? Response()
     }
-    func put(_ request: Etcdserverpb_PutRequest) async throws -> Etcdserverpb_PutResponse { Etcdserverpb_PutResponse() }
-    func deleteRange(_ request: Etcdserverpb_DeleteRangeRequest) async throws -> Etcdserverpb_DeleteRangeResponse {
-        Etcdserverpb_DeleteRangeResponse()
-    }
+    func makeClient() async throws -> EtcdClient { throw CommandFailure("no client is prepared", .error) }
     func openWatchStream() async throws -> any WatchStream {
         let index = opened.read { $0 }
         opened.change { $0 += 1 }
@@ -163,7 +167,7 @@ struct CommandTests {
 
     @Test func flagsMayStandBeforeTheCommand() async {
         var connection = PreparedConnection()
-        connection.found.kvs = [FormatTests.kv("a", "1")]
+        connection.answers = [Etcdserverpb_RangeResponse.with { $0.kvs = [FormatTests.kv("a", "1")] }]
         #expect(
             await gulpctl("--hex", "--endpoints", "h:1", "get", "a", connection: connection).output == "\\x61\n\\x31\n")
         #expect(await gulpctl("-wsimple", "--prefix=true", "get", "a", connection: connection).output == "a\n1\n")

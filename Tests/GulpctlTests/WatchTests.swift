@@ -155,7 +155,7 @@ struct WatchTests {
             (["true"], nil),
         ] as [([String], String?)])
     func aCommandsTroubleIsToldInGoWords(arguments: [String], trouble: String?) async {
-        #expect(await ChildProcess.run(arguments.map { Array($0.utf8) }, adding: []) == trouble)
+        #expect(await ChildProcess.run(arguments.map { Array($0.utf8) }, adding: [])?.text == trouble)
     }
 
     @Test func theEventIsInTheCommandsEnvironment() {
