@@ -111,6 +111,12 @@ int cguard_lock(int descriptor) {
     return fcntl(descriptor, F_OFD_SETLK, &range);
 }
 
+int cguard_unlock(int descriptor) {
+    struct flock range = whole_file();
+    range.l_type = F_UNLCK;
+    return fcntl(descriptor, F_OFD_SETLK, &range);
+}
+
 int cguard_lock_is_held(int descriptor) {
     struct flock range = whole_file();
     if (fcntl(descriptor, F_OFD_GETLK, &range) < 0) return -1;
@@ -148,7 +154,7 @@ int cguard_reap(pid_t pid) {
 }
 
 int cguard_take_signals(void) {
-    int ignored[] = {SIGHUP, SIGINT, SIGQUIT, SIGPIPE};
+    int ignored[] = {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGXFSZ};
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++) signal(ignored[i], SIG_IGN);
     sigset_t taken;
     sigemptyset(&taken);

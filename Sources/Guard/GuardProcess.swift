@@ -15,7 +15,7 @@ struct GuardProcess: ~Copyable {
     }
 
     private let run: RunDirectory
-    private let lock: Descriptor
+    private let lock: RunLock
     private let signals: Descriptor
     private let deadlineTimer: Descriptor
     private let graceTimer: Descriptor
@@ -28,7 +28,7 @@ struct GuardProcess: ~Copyable {
     private var isStopping = false
 
     /// The run's guard. `lock` is the run's, held; `signals` a descriptor of `cguard_take_signals`.
-    init(_ run: RunDirectory, lock: consuming Descriptor, signals: consuming Descriptor) throws(GuardError) {
+    init(_ run: RunDirectory, lock: consuming RunLock, signals: consuming Descriptor) throws(GuardError) {
         let deadlineTimer = try Descriptor(cguard_timer(), cannot: "create", "the guard's timers")
         let graceTimer = try Descriptor(cguard_timer(), cannot: "create", "the guard's timers")
         let outcomeFile = try OutcomeFile(run)

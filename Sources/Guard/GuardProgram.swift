@@ -36,14 +36,14 @@ public enum GuardProgram {
 
     /// The run's lock: the one that was taken by who launched this guard and handed on as descriptor 3, or, when it was
     /// started by hand, taken now.
-    private static func inheritedLock(of run: RunDirectory) throws(GuardError) -> Descriptor {
+    private static func inheritedLock(of run: RunDirectory) throws(GuardError) -> RunLock {
         let handed: CInt = 3
         var mine = stat()
         var its = stat()
         if fstat(handed, &mine) == 0, stat(run.file("lock"), &its) == 0, mine.st_ino == its.st_ino,
             mine.st_dev == its.st_dev, cguard_lock(handed) == 0
         {
-            return try Descriptor(handed, cannot: "take", run.file("lock"))
+            return RunLock(try Descriptor(handed, cannot: "take", run.file("lock")))
         }
         guard let lock = try run.takeLock() else {
             throw GuardError("another guard runs \(run.specification.runID)")

@@ -6,12 +6,13 @@ extension RunDirectory {
     static let killPatience: Duration = .seconds(10)
 
     /// Starts the guard, once: the program at `executable`, in a session of its own, with no descriptor of the caller's.
-    /// Returns when its process is there; `status` tells how it goes on. Throws if the run was launched before.
+    /// Returns when its process is there; `status` tells how it goes on. Throws if the run was launched before; after
+    /// any other error `killNow` makes sure that nothing was started.
     ///
     /// Give the run to a `GuardWatch` afterwards: it also reaps the guard, which is the caller's child.
     public func launch(guard executable: String) throws(GuardError) {
         // The guard is given the lock that is taken here: there is no moment between in which nobody holds it.
-        guard let lock = try takeLock() else {
+        guard var lock = try takeLock() else {
             throw GuardError("\(specification.runID) is launched already: its guard runs or is being started")
         }
         let launched = try guardIdentity() != nil
@@ -26,6 +27,7 @@ extension RunDirectory {
             }
         }
         guard error == 0 else { throw GuardError(cannot: "start the guard", executable, error) }
+        lock.isHandedOver = true
         // The guard writes the same. It is written here too so that a guard that dies at once is seen to be lost.
         if let identity = ProcessIdentity(of: pid) { try write(guard: identity) }
     }

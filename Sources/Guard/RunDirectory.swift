@@ -80,6 +80,12 @@ public struct RunDirectory: Hashable, Sendable {
         try write(deadline: moment)
     }
 
+    /// What the guard said on its standard error, for the reason of a `lost` run; nil if nothing.
+    public func guardComplaint() throws(GuardError) -> String? {
+        guard let bytes = try readFile(file("guard-errors")), !bytes.isEmpty else { return nil }
+        return String(decoding: bytes.last == UInt8(ascii: "\n") ? bytes.dropLast() : bytes, as: UTF8.self)
+    }
+
     /// Deletes the directory with the logs in it. Throws while the guard lives; what is left of a run whose guard died
     /// is swept first.
     public func remove() throws(GuardError) {
@@ -151,16 +157,16 @@ extension RunDirectory {
         return held == 1
     }
 
-    func openLock() throws(GuardError) -> Descriptor {
-        try Descriptor(open(file("lock"), O_RDWR | O_CLOEXEC), cannot: "open", file("lock"))
-    }
-
     /// The lock, taken; nil if another holds it.
-    func takeLock() throws(GuardError) -> Descriptor? {
+    func takeLock() throws(GuardError) -> RunLock? {
         let lock = try openLock()
-        if cguard_lock(lock.number) == 0 { return lock }
+        if cguard_lock(lock.number) == 0 { return RunLock(lock) }
         guard errno == EAGAIN || errno == EACCES else { throw GuardError(cannot: "lock", file("lock")) }
         return nil
+    }
+
+    private func openLock() throws(GuardError) -> Descriptor {
+        try Descriptor(open(file("lock"), O_RDWR | O_CLOEXEC), cannot: "open", file("lock"))
     }
 
     /// Deletes the files of a run's directory (there are no folders in it) and the directory.

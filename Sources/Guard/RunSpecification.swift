@@ -25,7 +25,7 @@ public struct RunSpecification: Hashable, Sendable {
     public var stopGrace: Duration
 
     /// The size past which a log file is closed and the next begun. One older is kept, so the log takes at most twice
-    /// this and a few lines.
+    /// this and some 200 KiB.
     public var logLimitBytes: Int
 
     /// A run of `command` that is stopped within ten seconds and keeps 10 to 20 MiB of log, unless said otherwise.

@@ -79,7 +79,9 @@ final class WatchLoop {
     private func settle(_ entry: Entry, _ cause: Cause) throws(GuardError) -> Bool {
         entry.settling = cause
         entry.awaitsDeath = false
-        entry.lookAt = BootTime.now + Self.soon
+        entry.settleAttempts += 1
+        // What has not died after a hundred kills hangs in a system call.
+        entry.lookAt = BootTime.now + (entry.settleAttempts < 100 ? Self.soon : Self.later)
         guard try entry.watched.run.settle(cause: cause), let outcome = try entry.watched.run.outcome() else {
             return false
         }
@@ -125,6 +127,7 @@ extension WatchLoop {
         var isDue = true
         /// Why the run is being ended by force; nil while it is not.
         var settling: Cause?
+        var settleAttempts = 0
 
         init(_ watched: WatchedRun) {
             self.watched = watched

@@ -159,6 +159,15 @@ import Testing
         #expect(ends.all.map(\.ending) == [.lost])
     }
 
+    @Test func aGuardThatCannotGuardSaysWhy() async throws {
+        let scene = try Scene()
+        let run = try scene.prepare("sleep 1000")
+        try replaceFile(run.file("specification"), Array("rubbish\n".utf8))
+        try run.launch(guard: scene.guardProgram)
+        #expect(try await run.end().ending == .lost)
+        #expect(try run.guardComplaint()?.contains("specification is damaged") == true)
+    }
+
     @Test func aWatchEndsARunWhoseFilesAreDamaged() async throws {
         let scene = try Scene()
         let run = try scene.launch("sleep 1000", deadline: .now + .seconds(1000))

@@ -92,6 +92,16 @@ import Testing
         #expect(BootTime.now - asked >= .milliseconds(200))
     }
 
+    @Test func aGuardThatGetsSIGTERMStopsItsRunAndIgnoresHangups() async throws {
+        let scene = try Scene()
+        let run = try scene.launch("exec sleep 1000")
+        _ = try await run.runningPid()
+        for signal in [SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGUSR1, SIGTERM] { kill(try run.guardPid, signal) }
+        let outcome = try await run.end()
+        #expect(outcome.ending == .signalled(SIGTERM))
+        #expect(outcome.cause == .stopRequested)
+    }
+
     @Test func aStopBeforeTheLaunchStartsNothing() async throws {
         let scene = try Scene()
         let run = try scene.prepare("echo ran > $F/ran")
@@ -209,6 +219,7 @@ import Testing
         // A shell starts the guard, says its own pid, and is killed.
         shell("sh -c 'echo $$ > \(scene.folder)/starter; \(scene.guardProgram) \(run.path) & exec sleep 1000' &")
         let starter = try await scene.pid(in: "starter")
+        defer { kill(starter, SIGKILL) }
         let child = try await run.runningPid()
         kill(starter, SIGKILL)
         try await eventually("the starter is dead") { !isAlive(starter) }

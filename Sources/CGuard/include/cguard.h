@@ -54,6 +54,9 @@ int cguard_close_on_exec_from(int first);
 /// that were given the descriptor hold it too, until the last of them closes it or dies.
 int cguard_lock(int descriptor);
 
+/// Gives the lock up for all who hold it.
+int cguard_unlock(int descriptor);
+
 /// 1 when another open file description holds the lock, 0 when none does. Takes nothing, disturbs nobody.
 int cguard_lock_is_held(int descriptor);
 
@@ -76,7 +79,7 @@ int cguard_find_dead(int wait, struct cguard_death *death);
 /// Reaps one dead child.
 int cguard_reap(pid_t pid);
 
-/// Ignores SIGHUP, SIGINT, SIGQUIT and SIGPIPE, blocks SIGCHLD, SIGTERM and SIGUSR1, and answers a signalfd for these.
+/// Ignores SIGHUP, SIGINT, SIGQUIT, SIGPIPE and SIGXFSZ, blocks SIGCHLD, SIGTERM and SIGUSR1, and answers a signalfd for these.
 int cguard_take_signals(void);
 
 /// The next signal of a descriptor of `cguard_take_signals`, 0 when there is none.
