@@ -16,7 +16,7 @@ struct Megam: ParsableCommand {
             """,
         subcommands: [
             LaunchCommand.self, ListCommand.self, ShowCommand.self, StopCommand.self, StartCommand.self,
-            DestroyCommand.self, EventsCommand.self, NodesCommand.self,
+            DestroyCommand.self, EventsCommand.self, LogsCommand.self, NodesCommand.self,
         ])
 
     @OptionGroup var global: GlobalOptions
