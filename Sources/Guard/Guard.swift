@@ -19,7 +19,7 @@
 /// | `guard` | launch and guard | the guard's pid, start time and boot |
 /// | `child` | guard | the child's pid, start time and boot, once its command was executed |
 /// | `stop` | requestStop | nothing: its being there is the request |
-/// | `exit` | guard | the outcome; appears when nothing of the run is alive |
+/// | `exit` | guard | the outcome; appears when nothing of the run is alive (`exit.room` is the room for it) |
 /// | `log.N` | guard | what the child wrote; N is the number of log bytes written before this file |
 /// | `guard-errors` | guard | its standard error, for the rare case |
 ///

@@ -33,7 +33,7 @@ public final class GuardWatch: Sendable {
         mailbox.add(WatchedRun(run: run, onRunning: onRunning, onEnd: onEnd))
     }
 
-    /// Ends the watching: callbacks that are not under way come no more.
+    /// Ends the watching. A callback may still be under way; none follows.
     public func close() {
         mailbox.close()
     }

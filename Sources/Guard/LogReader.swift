@@ -4,6 +4,7 @@ public struct LogPosition: Comparable, Hashable, Sendable {
     /// For a wire or a file; only numbers that a `LogReader` gave mean anything.
     public var byteOffset: Int64
 
+    /// A place that was carried over a wire or a file.
     public init(byteOffset: Int64) {
         self.byteOffset = byteOffset
     }
@@ -18,14 +19,17 @@ public struct LogPosition: Comparable, Hashable, Sendable {
 
 /// A line that a child wrote.
 public struct LogLine: Hashable, Sendable {
-    /// Which of the child's outputs.
+    /// Which of the child's two outputs.
     public enum Stream: String, Hashable, Sendable {
+        /// What it wrote to its standard output.
         case stdout
+        /// What it wrote to its standard error; the guard's own remarks are here too and begin with `[gulp-guard]`.
         case stderr
     }
 
     /// When the guard read it, as RFC 3339 with nanoseconds, in UTC.
     public var time: String
+    /// Where the child wrote it.
     public var stream: Stream
     /// Without the line feed. The child's bytes as they are: not necessarily UTF-8.
     public var bytes: [UInt8]
@@ -38,6 +42,7 @@ public struct LogLine: Hashable, Sendable {
 
 /// Lines read in one step.
 public struct LogChunk: Hashable, Sendable {
+    /// In the order in which the guard read them.
     public var lines: [LogLine] = []
     /// Where to read on.
     public var next: LogPosition

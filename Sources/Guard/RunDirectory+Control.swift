@@ -46,8 +46,7 @@ extension RunDirectory {
     ///
     /// `cause` is what the outcome will say.
     public func killNow(cause: Cause = .stopRequested) throws(GuardError) {
-        if try outcome() != nil { return }
-        if cause == .stopRequested { try requestStop() }
+        if cause == .stopRequested, try outcome() == nil { try requestStop() }
         let giveUp = BootTime.now + Self.killPatience
         while try !settle(cause: cause) {
             guard BootTime.now < giveUp else {

@@ -86,13 +86,14 @@ public struct RunDirectory: Hashable, Sendable {
         return String(decoding: bytes.last == UInt8(ascii: "\n") ? bytes.dropLast() : bytes, as: UTF8.self)
     }
 
-    /// Deletes the directory with the logs in it. Throws while the guard lives; what is left of a run whose guard died
-    /// is swept first.
+    /// Deletes the directory with the logs in it. Throws while the run lives; what is left of one whose guard died is
+    /// killed first.
     public func remove() throws(GuardError) {
-        guard try !isLocked() else {
+        if try outcome() == nil, try isLocked() {
             throw GuardError("\(path) cannot be removed: the guard of \(specification.runID) runs; stop it first")
         }
-        if try outcome() == nil, try guardIdentity() != nil { _ = try sweep() }
+        // For the guard that recorded the outcome and is about to go, too.
+        if try guardIdentity() != nil { try killNow() }
         try Self.removeFiles(path)
     }
 }

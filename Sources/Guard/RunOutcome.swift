@@ -23,11 +23,14 @@ public enum Cause: String, Hashable, Sendable {
 
 /// The end of a run.
 public struct RunOutcome: Hashable, Sendable {
+    /// How.
     public var ending: Ending
+    /// Why.
     public var cause: Cause
     /// Unix milliseconds on the wall clock; for a lost run, when that was found out.
     public var endedAt: Int64
 
+    /// For tests of those who use it; the outcome of a run is made by its guard.
     public init(ending: Ending, cause: Cause, endedAt: Int64) {
         self.ending = ending
         self.cause = cause

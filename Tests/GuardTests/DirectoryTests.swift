@@ -95,6 +95,16 @@ import Testing
         #expect(try names(in: folder) == ["good"])
     }
 
+    @Test func aRunIsRemovedAsSoonAsItHasEnded() async throws {
+        let scene = try Scene()
+        for _ in 0..<10 {
+            let run = try scene.launch("exit 1")
+            _ = try await run.end()
+            try run.remove()
+            #expect(!fileExists(run.path))
+        }
+    }
+
     @Test func aLivingRunIsNotRemoved() async throws {
         let scene = try Scene()
         let run = try scene.launch("sleep 1000")
