@@ -1,0 +1,273 @@
+import EtcdClient
+import LaunchModel
+import Logging
+
+/// One leadership, from the election on: reads, watches, plans and commits until the leadership is lost or the task is cancelled.
+actor Term {
+    /// Why no step about a subject is planned.
+    private enum Hold {
+        /// A transaction is on its way.
+        case committing
+        /// Its compares failed: until the watch has told what it was that changed.
+        case untilTold(Int64)
+        /// The store was away: until a moment.
+        case until(ContinuousClock.Instant)
+    }
+
+    private let client: EtcdClient
+    private let leadership: Leadership
+    private let maximumCommits: Int
+    private let counters: CounterBoard
+    private let logger: Logger
+    private let start = ContinuousClock.now
+
+    private var view = ClusterView()
+    private var planner: Planner
+    private var holds: [Step.Subject: Hold] = [:]
+    /// What steps take that are on their way or of unknown outcome.
+    private var reservations: [Step.Subject: [Step.Reservation]] = [:]
+    private var backOff = BackOff()
+    private var commits: [Step.Subject: Task<Void, Never>] = [:]
+    private var watch: Watch?
+    private var failure: (any Error)?
+    private let signals: AsyncStream<Void>
+    private let wake: AsyncStream<Void>.Continuation
+    private var timer: Task<Void, Never>?
+
+    init(
+        client: EtcdClient, leadership: Leadership, configuration: EngineConfiguration, counters: CounterBoard,
+        logger: Logger
+    ) {
+        self.client = client
+        self.leadership = leadership
+        self.counters = counters
+        self.logger = logger
+        maximumCommits = max(1, configuration.maximumCommits)
+        planner = Planner(leader: configuration.name, since: .now, configuration: configuration.planner)
+        (signals, wake) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+    }
+
+    /// - Throws: ``LeadershipLost``, `CancellationError`, or ``EtcdClient/EtcdError`` if the store refuses to be read.
+    func run() async throws {
+        defer {
+            timer?.cancel()
+            for commit in commits.values { commit.cancel() }
+        }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await self.follow() }
+            group.addTask { try await self.planAgainAndAgain() }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
+
+    // MARK: Following the store
+
+    private func follow() async throws {
+        while true {
+            try await read()
+            let watch = client.watch(.prefix(Keys.root), from: view.revision + 1)
+            self.watch = watch
+            wake.yield()
+            updates: for try await update in watch {
+                switch update {
+                case .events(let events): take(events)
+                case .progress(let revision): view.advance(to: revision)
+                case .started: continue
+                case .compacted(let revision):
+                    logger.info("the watch was compacted; reading again", metadata: ["compacted": "\(revision)"])
+                    break updates
+                }
+                wake.yield()
+            }
+            try Task.checkCancellation()
+        }
+    }
+
+    /// Reads everything as of one revision, in pages.
+    private func read() async throws {
+        var options = GetOptions()
+        options.limit = 500
+        var range = KeyRange.prefix(Keys.root)
+        var fresh = ClusterView()
+        while true {
+            let page: GetResponse
+            do { page = try await client.get(range, options: options) } catch let error as EtcdError
+                where error.reason == .compacted || error.code == .unavailable || error.code == .deadlineExceeded
+            {
+                // The pages must be of one revision: from the beginning, of a newer one.
+                logger.debug("reading again", metadata: ["reason": "\(error)"])
+                if error.reason != .compacted { try await Task.sleep(for: backOff.next()) }
+                options.revision = 0
+                range = .prefix(Keys.root)
+                fresh = ClusterView()
+                continue
+            }
+            for kv in page.kvs {
+                fresh.apply(kv.keyText, .put(kv.value, createRevision: kv.createRevision), at: kv.modRevision)
+            }
+            if options.revision == 0 { options.revision = page.header.revision }
+            guard page.hasMore, let last = page.kvs.last else { break }
+            range.key = last.key + [0]
+        }
+        backOff = BackOff()
+        fresh.advance(to: options.revision)
+        view = fresh
+        counters.change { $0.reads += 1 }
+    }
+
+    private func take(_ events: [WatchEvent]) {
+        counters.change { $0.watchEvents += events.count }
+        for event in events {
+            let change: ClusterView.Change =
+                event.kind == .delete ? .delete : .put(event.kv.value, createRevision: event.kv.createRevision)
+            view.apply(event.kv.keyText, change, at: event.kv.modRevision)
+        }
+        if let last = events.last { view.advance(to: last.kv.modRevision) }
+    }
+
+    // MARK: Planning
+
+    private func planAgainAndAgain() async throws {
+        for await _ in signals {
+            // Changes come in bursts: one plan for those of a moment.
+            try await Task.sleep(for: .milliseconds(5))
+            if let failure { throw failure }
+            plan()
+        }
+        throw CancellationError()
+    }
+
+    private func plan() {
+        guard watch != nil else { return }
+        counters.change { $0.plans += 1 }
+        let now = ContinuousClock.now
+        releaseHolds(now)
+        let uptime = (now - start).milliseconds
+        let plan = planner.plan(
+            view, busy: Set(holds.keys), reservations: reservations, at: .init(wall: .now, uptime: uptime))
+        for step in plan.steps where commits.count < maximumCommits { commit(step) }
+        // Those beyond the maximum are planned anew when a commit is done.
+        var next = plan.wakeAt.map { start + .milliseconds($0) }
+        for hold in holds.values {
+            switch hold {
+            case .committing: continue
+            case .until(let moment): next = min(next ?? moment, moment)
+            case .untilTold:
+                // The store tells how far the watch is; a question that is lost is asked again.
+                watch?.requestProgress()
+                next = min(next ?? .now + .milliseconds(100), .now + .milliseconds(100))
+            }
+        }
+        setTimer(next)
+    }
+
+    private func releaseHolds(_ now: ContinuousClock.Instant) {
+        for (subject, hold) in holds {
+            switch hold {
+            case .committing: continue
+            case .untilTold(let revision):
+                guard view.revision >= revision else { continue }
+                // What was written shows in the view by now, and what was not never will be: the step that failed
+                // compared the same record as those before it.
+                reservations[subject] = nil
+                holds[subject] = nil
+            case .until(let moment):
+                if now >= moment { holds[subject] = nil }
+            }
+        }
+    }
+
+    private func setTimer(_ moment: ContinuousClock.Instant?) {
+        timer?.cancel()
+        timer = moment.map { moment in
+            let wake = wake
+            return Task {
+                try? await Task.sleep(until: moment, clock: .continuous)
+                if !Task.isCancelled { wake.yield() }
+            }
+        }
+    }
+
+    // MARK: Committing
+
+    private func commit(_ step: Step) {
+        holds[step.subject] = .committing
+        for place in step.reservations where reservations[step.subject]?.contains(place) != true {
+            reservations[step.subject, default: []].append(place)
+        }
+        let transaction = Transaction.if([leadership.condition] + step.compares.map(\.compare))
+            .then(step.puts.map(\.operation) + step.deletes.map(\.operation))
+            .else(.get(.key(leadership.key)))
+        commits[step.subject] = Task {
+            do {
+                // Each step compares what it writes: repeated, it fails.
+                let result = try await client.commit(transaction, timeout: .seconds(5), mayRepeat: true)
+                committed(step, result)
+            } catch {
+                if !Task.isCancelled { uncertain(step, error) }
+            }
+            commits[step.subject] = nil
+            wake.yield()
+        }
+    }
+
+    private func committed(_ step: Step, _ result: TransactionResult) {
+        backOff = BackOff()
+        guard result.succeeded else {
+            counters.change { $0.failedCommits += 1 }
+            if result.get(0)?.first?.createRevision != leadership.fencingToken {
+                failure = LeadershipLost("its key \(String(decoding: leadership.key, as: UTF8.self))")
+            }
+            logger.debug("a step was overtaken", metadata: ["subject": "\(step.subject)"])
+            holds[step.subject] = .untilTold(result.header.revision)
+            return
+        }
+        counters.change {
+            $0.commits += 1
+            $0.keysWritten += step.puts.count + step.deletes.count
+        }
+        logger.debug(
+            "committed",
+            metadata: [
+                "subject": "\(step.subject)", "revision": "\(result.header.revision)", "puts": "\(step.puts.count)",
+                "deletes": "\(step.deletes.count)",
+            ])
+        // At once: the next step must know what this one took.
+        view.apply(step, at: result.header.revision)
+        reservations[step.subject] = nil
+        holds[step.subject] = nil
+    }
+
+    /// It may or may not have been executed, or may yet be. The watch tells, or the next step about it finds out: both
+    /// write the same record. Until then what it would take stays reserved.
+    private func uncertain(_ step: Step, _ error: any Error) {
+        counters.change { $0.failedCommits += 1 }
+        let pause = backOff.next()
+        logger.warning(
+            "a transaction was not answered; trying again",
+            metadata: [
+                "subject": "\(step.subject)", "reason": "\(error)", "after-ms": "\(pause.milliseconds)",
+            ])
+        holds[step.subject] = .until(.now + pause)
+    }
+}
+
+extension Step.Compare {
+    var compare: Transaction.Compare { .modRevision(.key(key), .equal, modRevision) }
+}
+
+extension Step.Put {
+    var operation: Transaction.Operation { .put(key, value) }
+}
+
+extension Step.Span {
+    var operation: Transaction.Operation {
+        switch self {
+        case .key(let key): .delete(.key(key))
+        case .events(let name, let range):
+            .delete(.range(Keys.event(name, range.lowerBound), upTo: Keys.event(name, range.upperBound)))
+        case .assembly(let name): .delete(.prefix(Keys.assembly(name)))
+        }
+    }
+}
