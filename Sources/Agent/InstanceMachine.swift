@@ -162,6 +162,8 @@ extension InstanceMachine {
     mutating func startFailed(_ key: RunKey, _ reason: String, _ now: Now) {
         guard run?.key == key, var record else { return }
         run = nil
+        // Perhaps because it could not be written down.
+        savedRecord = nil
         let policy = record.assignment?.component.restart ?? RestartPolicy()
         // By the node's fault: tried again, but not for ever.
         let sequel: Sequel =
@@ -220,7 +222,8 @@ extension InstanceMachine {
     mutating func settle(_ now: Now, _ authority: Authority) -> [Effect] {
         guard !isClearing else { return [] }
         var effects = run == nil ? settleWithoutRun(now, authority) : settleRun(now)
-        if let record, record != savedRecord, !isClearing {
+        // Not what is being deleted: what is not written any more is not begun again by a later agent.
+        if let record, record != savedRecord, !isClearing, clearAgainAt == nil {
             savedRecord = record
             hasDirectory = true
             // First: a step is only done when the files say that it was begun.

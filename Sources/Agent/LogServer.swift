@@ -200,7 +200,7 @@ final class LogService: RPCLoopService {
         for event in batch {
             switch event {
             case .message(let call, let bytes): begin(call, bytes)
-            case .requestEnd(let call): call.finish(code: .invalidArgument, message: "the request is missing")
+            case .requestEnd: break
             case .cancelled(let call): tasks.removeValue(forKey: call)?.cancel()
             }
         }

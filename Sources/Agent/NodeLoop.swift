@@ -105,7 +105,12 @@ actor NodeLoop {
 
     /// Tells the plan, now and then, until when the lease is certain, less a margin.
     private func renewals(_ now: Now) -> [Event] {
-        guard let registration, let due = renewAt, due <= now.boot, registration.keeper.loss == nil else { return [] }
+        guard let registration, let due = renewAt, due <= now.boot else { return [] }
+        guard registration.keeper.loss == nil else {
+            // The registration is as good as over, which will be told.
+            renewAt = nil
+            return []
+        }
         let timeToLive = registration.keeper.timeToLive
         renewAt = now.boot + timeToLive / 6
         return [.leaseCertain(until: Self.certain(registration.keeper) - Self.margin(timeToLive))]

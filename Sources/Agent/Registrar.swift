@@ -58,12 +58,12 @@ struct Registrar: Sendable {
         var failures = 0
         while true {
             number += 1
-            var isRegistered = false
+            var registeredAt: ContinuousClock.Instant?
             do {
                 let keeper = try await takeLease()
                 defer { keeper.stop() }
                 let revision = try await register(keeper)
-                isRegistered = true
+                registeredAt = .now
                 logger.info("registered", metadata: ["lease": "\(keeper.lease)", "revision": "\(revision)"])
                 // One stream for each registration: it ends with the task that reads it.
                 let (doubts, doubt) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
@@ -73,10 +73,13 @@ struct Registrar: Sendable {
                 try await serve(registration, doubts)
             } catch {
                 try Task.checkCancellation()
-                if isRegistered { failures = 0 }
+                // One that is over at once is a failure like any other.
+                if let registeredAt, ContinuousClock.now - registeredAt > Self.pauses.upperBound { failures = 0 }
                 failures += 1
-                logger.warning(
-                    isRegistered ? "no longer registered; registering again" : "cannot register; trying again",
+                // A store that is away for a night does not fill the log.
+                logger.log(
+                    level: failures <= 3 || failures % 30 == 0 ? .warning : .debug,
+                    registeredAt != nil ? "no longer registered; registering again" : "cannot register; trying again",
                     metadata: ["reason": "\(error)", "failures": "\(failures)"])
             }
             tell(.unregistered)
@@ -106,8 +109,6 @@ struct Registrar: Sendable {
     /// - Returns: a revision at which the node was registered.
     private func register(_ keeper: LeaseKeeper) async throws -> Int64 {
         let nodeKey = Keys.node(configuration.nodeName)
-        let since = data.readLease()?.since ?? .now
-        let presence = NodePresence(since: since, pid: getpid()).json
         var holder: LeaseID??
         while true {
             let read = try await client.commit(Transaction().then(.get(.key(aliveKey)), .get(.key(nodeKey))))
@@ -124,6 +125,12 @@ struct Registrar: Sendable {
                 try await waitUntilChanged(after: read.header.revision, keeper)
                 continue
             }
+            var note = data.readLease() ?? LeaseNote(lease: keeper.lease.rawValue, since: .now)
+            if alive == nil {
+                note.since = .now
+                try data.write(note)
+            }
+            let presence = NodePresence(since: note.since, pid: getpid()).json
             var writes: [Transaction.Operation] = []
             if alive?.value != presence { writes.append(.put(aliveKey, presence, lease: keeper.lease)) }
             if read.get(1)?.first?.value != record.json { writes.append(.put(nodeKey, record.json)) }

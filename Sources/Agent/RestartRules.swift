@@ -44,7 +44,8 @@ enum RestartRules {
         let again = "mend it, then \"megam start \(instance.assembly)\""
         switch outcome.ending {
         case .exited(code: 0) where policy.when != .always: return .completed
-        case .notStarted(errno: 0, _): return .again(after: .zero, counts: false, reason: outcome.words)
+        case .notStarted(errno: 0, _):
+            return .again(after: backoff(policy, after: 0), counts: false, reason: outcome.words)
         case .notStarted(let error, let message) where ![EAGAIN, ENOMEM, EMFILE, ENFILE].contains(error):
             return .failed(reason: "could not be started: \(message); \(again)")
         case .exited, .signalled, .lost, .notStarted: break

@@ -1,0 +1,169 @@
+import Glibc
+import Guard
+import LaunchModel
+import Testing
+
+@testable import Agent
+
+private typealias H = PlanHarness
+
+/// What holds while the store is away, and when it is back.
+@Suite struct DisconnectTests {
+    let web = PlanHarness.instance
+    private static func stopping(_ component: inout ComponentSpecification) { component.onDisconnect = .stop }
+
+    @Test func aRunThatMayNotOutliveTheLeaseBeginsOnlyUnderACertainOne() {
+        var harness = H()
+        let wish = H.wish(Self.stopping)
+        #expect(harness.send(.registered, .assignments([web: wish])).starts.isEmpty)
+        #expect(harness.send(.leaseCertain(until: harness.now.boot + .milliseconds(900))).starts.isEmpty)
+        let until = harness.now.boot + .seconds(8)
+        let effects = harness.send(.leaseCertain(until: until))
+        #expect(effects.starts == [H.run(1)])
+        #expect(effects.deadlines == [until])
+    }
+
+    @Test func itsDeadlineIsMovedOnOnlyForAnAssignmentSeenUnderThePresentRegistration() {
+        var harness = H()
+        _ = harness.register([web: H.wish(Self.stopping)])
+        _ = harness.started(H.run(1))
+        let later = harness.now.boot + .seconds(10)
+        #expect(harness.send(.leaseCertain(until: later)).deeds == [.renew(H.run(1), until: later)])
+        #expect(harness.send(.leaseCertain(until: later)).deeds.isEmpty)
+        _ = harness.send(.unregistered)
+        #expect(harness.send(.leaseCertain(until: later + .seconds(1))).isEmpty)
+        _ = harness.send(.registered)
+        #expect(harness.send(.leaseCertain(until: later + .seconds(2))).isEmpty)
+        // Given to another node meanwhile: it is not moved on, and ends.
+        let effects = harness.send(.assignments([:]), .leaseCertain(until: later + .seconds(3)))
+        #expect(effects.deeds == [.requestStop(H.run(1))])
+    }
+
+    @Test func oneStoppedAtItsDeadlineIsStartedAgainWhenTheNodeIsBackAndDoesNotCount() {
+        var harness = H()
+        let wish = H.wish { component in
+            Self.stopping(&component)
+            component.restart.attempts = 0
+        }
+        _ = harness.register([web: wish])
+        _ = harness.started(H.run(1))
+        _ = harness.send(.unregistered)
+        _ = harness.pass(.seconds(8))
+        _ = harness.send(.ended(H.run(1), harness.end(.signalled(SIGKILL), .deadlinePassed)))
+        #expect(harness.report?.state == .waiting)
+        #expect(harness.pass(.seconds(3_600)).starts.isEmpty)
+        #expect(harness.plan.nextWake(after: harness.now.boot) == nil)
+        #expect(harness.register([web: wish]).starts == [H.run(2)])
+        #expect(harness.report?.lastEnd?.text.contains("deadline") ?? false)
+    }
+
+    @Test func oneWithoutADeadlineIsRestartedAndReportedAfterTheOutage() {
+        var harness = H()
+        _ = harness.register([web: H.wish()])
+        _ = harness.started(H.run(1))
+        _ = harness.send(.unregistered)
+        #expect(harness.pass(.seconds(100_000)).deeds.isEmpty)
+        _ = harness.send(.ended(H.run(1), harness.end(.signalled(SIGKILL))))
+        #expect(harness.pass(.seconds(1)).starts == [H.run(2)])
+        _ = harness.started(H.run(2))
+        _ = harness.register([web: H.wish()])
+        #expect(harness.report?.restarts == 1)
+        #expect(harness.report?.lastEnd?.signal == SIGKILL)
+    }
+
+    @Test func anAgentThatIsStartedWithoutAStoreLeavesRunsAloneAndGivesTheStoreAChanceBeforeItStartsAny() {
+        var record = InstanceRecord(token: 7, assignment: nil, since: Timestamp(milliseconds: 0))
+        if case .assigned(_, let assignment) = H.wish() { record.assignment = assignment }
+        record.attempt = 3
+        record.generation = 1
+        record.state = .running
+        let run = FoundInstance.Run(key: H.run(3), deadline: nil, stopGrace: .seconds(10), mayLive: true)
+        var harness = H(adopting: [FoundInstance(instance: web, record: record, runs: [run])])
+        #expect(harness.adopted == [.watch(H.run(3))])
+        _ = harness.started(H.run(3))
+        #expect(harness.report?.state == .running)
+        _ = harness.send(.ended(H.run(3), harness.end(.exited(code: 1))))
+        #expect(harness.pass(.seconds(5)).starts.isEmpty)
+        #expect(harness.pass(NodePlan.patience).starts == [H.run(4)])
+    }
+
+    @Test func anEndThatWasDealtWithIsNotCountedAgain() {
+        var record = InstanceRecord(token: 7, assignment: nil, since: Timestamp(milliseconds: 0))
+        if case .assigned(_, let assignment) = H.wish() { record.assignment = assignment }
+        record.attempt = 3
+        record.generation = 1
+        record.state = .failed
+        let run = FoundInstance.Run(key: H.run(3), deadline: nil, stopGrace: .seconds(10), mayLive: false)
+        var harness = H(adopting: [FoundInstance(instance: web, record: record, runs: [run])])
+        #expect(harness.adopted.isEmpty)
+        #expect(harness.register([web: H.wish()]).isEmpty)
+        #expect(harness.report?.state == .failed)
+    }
+
+    @Test func aRunWhoseFileIsLostRunsOnAndIsKnownAgainWhenTheStoreIsRead() {
+        let run = FoundInstance.Run(key: H.run(3), deadline: nil, stopGrace: .seconds(10), mayLive: true)
+        var harness = H(adopting: [FoundInstance(instance: web, record: nil, runs: [run])])
+        _ = harness.started(H.run(3))
+        #expect(harness.pass(.seconds(1_000)).deeds.isEmpty)
+        #expect(harness.register([web: H.wish()]).deeds.isEmpty)
+        #expect(harness.report?.state == .running)
+        _ = harness.send(.ended(H.run(3), harness.end(.exited(code: 1))))
+        #expect(harness.pass(.seconds(1)).starts == [H.run(4)])
+    }
+
+    @Test func aPauseGoesOnAfterARestartOfTheAgentAndIsNeverLongerThanThePolicysLongest() {
+        var record = InstanceRecord(token: 7, assignment: nil, since: Timestamp(milliseconds: 0))
+        if case .assigned(_, let assignment) = H.wish() { record.assignment = assignment }
+        record.attempt = 1
+        record.generation = 1
+        record.state = .waiting
+        record.retryAt = Timestamp(milliseconds: .max / 2)
+        var harness = H(adopting: [FoundInstance(instance: web, record: record, runs: [])])
+        #expect(harness.register([web: H.wish()]).starts.isEmpty)
+        #expect(harness.pass(.seconds(299)).starts.isEmpty)
+        #expect(harness.pass(.seconds(1)).starts == [H.run(2)])
+    }
+
+    @Test func reportsAreWrittenAtOnceWhenTheStateChangesAndElseOnceASecond() {
+        var book = ReportBook()
+        let second = InstanceID(assembly: "hello", component: "web", index: 1)
+        var report = Report(token: 7, generation: 1, state: .starting, since: Timestamp(milliseconds: 0))
+        let now = BootTime(nanoseconds: 1_000_000_000_000)
+        book.begin([second: nil])
+        var due = book.due([web: report], now)
+        #expect(due.writes == [.put(web, report), .delete(second)])
+        book.done(due.writes, now)
+        report.outputs = ["a": "b"]
+        due = book.due([web: report], now + .milliseconds(400))
+        #expect(due.writes.isEmpty)
+        #expect(due.askAgain == now + .seconds(1))
+        #expect(book.due([web: report], now + .seconds(1)).writes == [.put(web, report)])
+        report.state = .running
+        #expect(book.due([web: report], now + .milliseconds(400)).writes == [.put(web, report)])
+        // What the lease's last registration wrote stands; under another lease all is written again.
+        book.begin([web: report])
+        #expect(book.due([web: report], now).writes.isEmpty)
+        book.begin([web: nil])
+        #expect(book.due([web: report], now).writes == [.put(web, report)])
+    }
+
+    @Test func aTransactionHasAtMostAHundredReports() {
+        let book = ReportBook()
+        let report = Report(token: 7, generation: 1, state: .starting, since: Timestamp(milliseconds: 0))
+        let instances = (0..<250).map { InstanceID(assembly: "hello", component: "web", index: $0) }
+        let wanted = Dictionary(uniqueKeysWithValues: instances.map { ($0, report) })
+        let due = book.due(wanted, BootTime(nanoseconds: 5))
+        #expect(due.writes.count == 100)
+        #expect(due.askAgain == BootTime(nanoseconds: 5))
+    }
+
+    @Test func outputsThatAreNoneAreIgnored() {
+        let text = "a=1\nb = 2\n=x\nnothing\nurl=http://h:1/?a=b\r\na=3\nbell=\u{7}\n9=x\n\u{e9}=x\nlast=yes"
+        #expect(Outputs.parse(Array(text.utf8)) == ["a": "3", "url": "http://h:1/?a=b", "last": "yes"])
+        #expect(Outputs.parse([0x61, 0x3d, 0xff, 0x0a]).isEmpty)
+        let many = (0..<100).map { "n\($0)=x\n" }.joined()
+        #expect(Outputs.parse(Array(many.utf8)).count == Outputs.mostNames)
+        let long = "a=1\nb=" + String(repeating: "x", count: 5_000)
+        #expect(Outputs.parse(Array(long.utf8)) == ["a": "1"])
+    }
+}
