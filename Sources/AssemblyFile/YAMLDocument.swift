@@ -10,6 +10,8 @@ enum YAMLDocument {
         guard bytes.count <= AssemblyFile.maximumBytes else {
             throw complaint(nil, nil, "the file is larger than 1 MiB; keep large data out of it")
         }
+        // Editors put a byte order mark first; the parser takes it for text when it is told the encoding.
+        let bytes = bytes.starts(with: [0xef, 0xbb, 0xbf]) ? Array(bytes.dropFirst(3)) : bytes
         guard let text = String(validating: bytes, as: UTF8.self) else {
             throw complaint(lineOfBadUTF8(bytes), nil, "the text is not UTF-8; save the file as UTF-8")
         }
@@ -85,6 +87,9 @@ enum YAMLDocument {
         switch error {
         case .scanner(let context, let problem, let mark, _), .parser(let context, let problem, let mark, _),
             .composer(let context, let problem, let mark, _):
+            if problem.hasPrefix("Maximum nesting level") {
+                return complaint(mark.line, mark.column, "values are nested too deeply")
+            }
             // The context is where what is broken began: an open quote or bracket.
             let began = context.map { " (\($0.text), from line \($0.mark.line))" } ?? ""
             return complaint(mark.line, mark.column, "\(problem)\(began)\(advice(problem))")
@@ -97,8 +102,8 @@ enum YAMLDocument {
             let before = offset.map { text.prefix($0) } ?? ""
             return complaint(1 + before.count { $0.isNewline }, nil, "\(problem); the file must be plain UTF-8 text")
         case .memory:
-            // The library's one way to say that its stack is full.
-            return complaint(nil, nil, "values are nested too deeply")
+            // Also when a stack of the library is full.
+            return complaint(nil, nil, "it takes too much memory, or values are nested too deeply")
         default:
             return complaint(nil, nil, "\(error)".split(separator: "\n").joined(separator: " "))
         }
@@ -112,6 +117,7 @@ enum YAMLDocument {
             "; put values that contain \": \" in quotes, and check the indentation"
         case "did not find expected key", "did not find expected '-' indicator":
             "; check the indentation and the quotes above"
+        case "found a tab character that violates indentation": "; indent with spaces, not tabs"
         case "found undefined alias": "; put values that begin with * in quotes"
         case "but found another document": "; a file holds one assembly"
         default: ""

@@ -21,7 +21,7 @@ struct AssemblyWait: Sendable {
     ///
     /// - Parameters:
     ///   - revision: up to which the assembly's keys have been looked at.
-    ///   - limit: after which it fails with ``ExitStatus/timedOut``.
+    ///   - limit: after which it fails with ``CommandStatus/timedOut``.
     func run(after revision: Int64, limit: Duration) async throws {
         let isReached: Bool? = try await within(limit) {
             var view = View()

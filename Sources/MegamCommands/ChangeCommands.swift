@@ -4,7 +4,7 @@ import LaunchModel
 struct StopCommand: StoreCommand {
     static let configuration = CommandConfiguration(
         commandName: "stop", abstract: "Stop an assembly; it keeps its places, its logs and its name.",
-        discussion: ExitStatus.help)
+        discussion: CommandStatus.help)
 
     @Argument(help: "The assembly.")
     var name: String
@@ -26,7 +26,7 @@ struct StopCommand: StoreCommand {
 struct StartCommand: StoreCommand {
     static let configuration = CommandConfiguration(
         commandName: "start", abstract: "Start a stopped assembly, or try again what has failed.",
-        discussion: ExitStatus.help)
+        discussion: CommandStatus.help)
 
     @Argument(help: "The assembly.")
     var name: String
@@ -47,7 +47,7 @@ struct StartCommand: StoreCommand {
 struct DestroyCommand: StoreCommand {
     static let configuration = CommandConfiguration(
         commandName: "destroy", abstract: "Stop an assembly and forget it.",
-        discussion: "--wait ends when nothing of it is left and its name is free.\n\n\(ExitStatus.help)")
+        discussion: "--wait ends when nothing of it is left and its name is free.\n\n\(CommandStatus.help)")
 
     @Argument(help: "The assembly.")
     var name: String

@@ -9,7 +9,7 @@ struct EventsCommand: StoreCommand {
             The newest 200 or so are kept, for as long as the assembly is there. With -w, json is one line an event
             and yaml one document an event; without, it is one list.
 
-            \(ExitStatus.help)
+            \(CommandStatus.help)
             """)
 
     @Argument(help: "The assembly.")

@@ -11,7 +11,7 @@ struct LaunchCommand: StoreCommand {
             with 3 and the reason when the assembly ends in an error state, with 4 when it takes too long; the
             assembly stays in either case.
 
-            \(ExitStatus.help)
+            \(CommandStatus.help)
             """)
 
     @Argument(help: "The assembly's file; - reads standard input.")

@@ -5,7 +5,7 @@ import LaunchModel
 struct ListCommand: StoreCommand {
     static let configuration = CommandConfiguration(
         commandName: "list", abstract: "List the assemblies.",
-        discussion: "AGE is for how long the assembly has been in its state.\n\n\(ExitStatus.help)")
+        discussion: "AGE is for how long the assembly has been in its state.\n\n\(CommandStatus.help)")
 
     @OptionGroup var global: GlobalOptions
 

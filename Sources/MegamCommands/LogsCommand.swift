@@ -13,7 +13,7 @@ struct LogsCommand: StoreCommand {
             With -f it goes on through restarts of components and agents, and follows instances to other nodes,
             until the assembly is gone. Without, an agent that cannot be asked makes the exit code 1.
 
-            \(ExitStatus.help)
+            \(CommandStatus.help)
             """)
 
     @Argument(help: "An assembly, one of its components, or one instance.")

@@ -12,7 +12,7 @@ struct Megam: ParsableCommand {
               megam list; megam show hello; megam logs hello -f
               megam destroy hello --wait
 
-            \(ExitStatus.help)
+            \(CommandStatus.help)
             """,
         subcommands: [
             LaunchCommand.self, ListCommand.self, ShowCommand.self, StopCommand.self, StartCommand.self,

@@ -16,7 +16,7 @@ import Foundation
 ///
 /// Everything goes through a ``Console``, so that tests run the commands in their own process. What a command has to
 /// say goes to standard output: a table for people, or a document (`-o json`, `-o yaml`) whose shape is part of the
-/// interface. Warnings and errors are one line on standard error. How it went is the ``ExitStatus``.
+/// interface. Warnings and errors are one line on standard error. How it went is the ``CommandStatus``.
 public enum MegamCommands {
     /// Runs one command line on the process's own output.
     ///
@@ -26,7 +26,8 @@ public enum MegamCommands {
         await run(arguments, environment, console: StandardConsole()).rawValue
     }
 
-    static func run(_ arguments: [String], _ environment: [String: String], console: any Console) async -> ExitStatus {
+    static func run(_ arguments: [String], _ environment: [String: String], console: any Console) async -> CommandStatus
+    {
         do {
             var command = try Megam.parseAsRoot(arguments)
             guard let command = command as? any StoreCommand else {
@@ -56,7 +57,7 @@ public enum MegamCommands {
     }
 
     /// What the argument parser throws: help that was asked for, or a complaint about the arguments.
-    private static func answer(parserError error: any Error, _ console: any Console) -> ExitStatus {
+    private static func answer(parserError error: any Error, _ console: any Console) -> CommandStatus {
         guard Megam.exitCode(for: error) != .success else {
             try? console.write(Megam.fullMessage(for: error) + "\n")
             return .done

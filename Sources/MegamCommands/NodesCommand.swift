@@ -5,13 +5,13 @@ import LaunchModel
 
 struct NodesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "nodes", abstract: "List the nodes, or forget one that is gone.", discussion: ExitStatus.help,
+        commandName: "nodes", abstract: "List the nodes, or forget one that is gone.", discussion: CommandStatus.help,
         subcommands: [NodesListCommand.self, NodesForgetCommand.self], defaultSubcommand: NodesListCommand.self)
 }
 
 struct NodesListCommand: StoreCommand {
     static let configuration = CommandConfiguration(
-        commandName: "list", abstract: "List the nodes, with what is taken of them.", discussion: ExitStatus.help)
+        commandName: "list", abstract: "List the nodes, with what is taken of them.", discussion: CommandStatus.help)
 
     @OptionGroup var global: GlobalOptions
 
@@ -79,7 +79,7 @@ struct NodesListCommand: StoreCommand {
 struct NodesForgetCommand: StoreCommand {
     static let configuration = CommandConfiguration(
         commandName: "forget", abstract: "Forget a node that is down for good.",
-        discussion: "Its record goes, so that nobody waits for it any longer.\n\n\(ExitStatus.help)")
+        discussion: "Its record goes, so that nobody waits for it any longer.\n\n\(CommandStatus.help)")
 
     @Argument(help: "The node.")
     var name: String

@@ -4,7 +4,7 @@ import LaunchModel
 
 struct ShowCommand: StoreCommand {
     static let configuration = CommandConfiguration(
-        commandName: "show", abstract: "Show an assembly and its instances.", discussion: ExitStatus.help)
+        commandName: "show", abstract: "Show an assembly and its instances.", discussion: CommandStatus.help)
 
     @Argument(help: "The assembly.")
     var name: String

@@ -1,7 +1,7 @@
 import EtcdClient
 
 /// How a command went, for scripts.
-enum ExitStatus: Int32, Sendable {
+enum CommandStatus: Int32, Sendable {
     case done = 0
     /// There is no such thing, the store refused it, an agent cannot be reached …
     case failed = 1
@@ -27,10 +27,10 @@ enum ExitStatus: Int32, Sendable {
 
 /// Why a command ends, in one line for people.
 struct CommandFailure: Error {
-    var status: ExitStatus
+    var status: CommandStatus
     var text: String
 
-    init(_ status: ExitStatus, _ text: String) {
+    init(_ status: CommandStatus, _ text: String) {
         self.status = status
         self.text = text
     }
