@@ -88,6 +88,9 @@ extension RunDirectory {
         if let descriptor = try guardIdentity()?.open() {
             defer { close(descriptor) }
             _ = cguard_pidfd_kill(descriptor, SIGKILL)
+            // Its death takes a moment, and its lock is free before it can be reaped.
+            var dying = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            guard poll(&dying, 1, 5) > 0 else { return false }
             cguard_pidfd_reap(descriptor)
         }
         if let record = try record("child") { try ProcessIdentity(record).signal(SIGKILL) }

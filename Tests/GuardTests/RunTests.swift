@@ -79,6 +79,7 @@ import Testing
         let run = try scene.launch("trap '' TERM; echo up > $F/up; while :; do sleep 0.01; done") {
             $0.stopGrace = .milliseconds(200)
         }
+        _ = try await run.runningPid()
         _ = try await scene.content(of: "up")
         let asked = BootTime.now
         try run.requestStop()
