@@ -33,7 +33,7 @@ struct AssemblyWait: Sendable {
         guard isReached == nil else { return }
         let state = try? await session.store.inventory([.key(Keys.state(name))]).states[name]?.value
         let now = state.map { "; it is \($0.state)\($0.reason.map { ": \($0)" } ?? "")" } ?? ""
-        throw CommandFailure(.timedOut, "\(name) was not \(goalText) within \(limit)\(now)")
+        throw CommandFailure(.timedOut, "\(name) was not \(goalText) within \(Words.duration(limit))\(now)")
     }
 
     private struct View {
@@ -53,7 +53,7 @@ struct AssemblyWait: Sendable {
             }
         case .everything(let kvs, _):
             inventory.take(kvs)
-            isGone = inventory.specifications[name]?.createRevision != launch
+            isGone = !kvs.contains { $0.keyText == Keys.specification(name) && $0.createRevision == launch }
         }
         for (sequence, event) in (inventory.events[name] ?? [:]).sorted(by: { $0.key < $1.key })
         where sequence > view.lastEvent {

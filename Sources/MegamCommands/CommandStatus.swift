@@ -16,7 +16,7 @@ enum CommandStatus: Int32, Sendable {
     static let help = """
         Exit codes:
           0  done
-          1  failed: not found, exists already, refused by the store, an agent out of reach
+          1  failed: not found, exists, refused, an agent out of reach
           2  the command line or the file is wrong; nothing was done
           3  the assembly is in an error state (preerror, posterror)
           4  not reached within --wait-timeout

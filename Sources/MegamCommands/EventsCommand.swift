@@ -6,8 +6,8 @@ struct EventsCommand: StoreCommand {
     static let configuration = CommandConfiguration(
         commandName: "events", abstract: "Show what happened to an assembly.",
         discussion: """
-            The newest 200 or so are kept, for as long as the assembly is there. With -w, json is one line an event
-            and yaml one document an event; without, it is one list.
+            The newest 200 or so are kept, for as long as the assembly is there. \
+            With -w, json is one line an event and yaml one document an event; without, it is one list.
 
             \(CommandStatus.help)
             """)
@@ -44,7 +44,7 @@ struct EventsCommand: StoreCommand {
                 }
             case .everything(let kvs, _):
                 inventory.take(kvs)
-                isGone = inventory.specifications[name]?.createRevision != launch
+                isGone = !kvs.contains { $0.keyText == Keys.specification(name) && $0.createRevision == launch }
                 if isGone { return true }
             }
             for (sequence, event) in (inventory.events[name] ?? [:]).sorted(by: { $0.key < $1.key })

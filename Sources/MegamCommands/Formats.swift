@@ -80,6 +80,12 @@ enum Words {
         }
     }
 
+    /// `90s`, `500ms`
+    static func duration(_ duration: Duration) -> String {
+        let milliseconds = Int64(duration / .milliseconds(1))
+        return milliseconds % 1_000 == 0 ? "\(milliseconds / 1_000)s" : "\(milliseconds)ms"
+    }
+
     /// `2026-11-25T01:02:03Z`
     static func time(_ moment: Timestamp) -> String { "\(moment.description.prefix { $0 != "." })Z" }
 

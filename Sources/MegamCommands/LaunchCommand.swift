@@ -7,9 +7,9 @@ struct LaunchCommand: StoreCommand {
     static let configuration = CommandConfiguration(
         commandName: "launch", abstract: "Launch an assembly from its file.",
         discussion: """
-            The file is checked whole before anything is stored. --wait ends with 0 when every instance runs,
-            with 3 and the reason when the assembly ends in an error state, with 4 when it takes too long; the
-            assembly stays in either case.
+            The file is checked whole before anything is stored. \
+            --wait ends with 0 when every instance runs, with 3 and the reason when the assembly ends in an error \
+            state, and with 4 when it takes too long; the assembly stays in either case.
 
             \(CommandStatus.help)
             """)

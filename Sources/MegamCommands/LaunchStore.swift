@@ -32,6 +32,10 @@ struct LaunchStore: Sendable {
     /// Why there is nothing of this name.
     func notFound(_ name: String) async throws -> CommandFailure {
         let names = try await names()
+        if names.contains(name) {
+            return CommandFailure(
+                .failed, "the specification of \(name) cannot be read; megam destroy \(name) removes the assembly")
+        }
         let hint: String
         if let near = Spelling.nearest(to: name, among: names) {
             hint = "did you mean \(near)?"
@@ -89,26 +93,27 @@ struct LaunchStore: Sendable {
         var state: AssemblyRecord?
     }
 
-    /// Changes what is wanted of an assembly, on the ground of what it is now.
+    /// Changes what is wanted of an assembly, on the ground of what it is now. Works on records that cannot be read, too:
+    /// what cannot be read can still be destroyed.
     ///
     /// - Parameter change: nil to leave it as it is.
     func change(_ name: String, _ change: (Wanted) throws -> Wanted?) async throws -> Changed {
+        let (specificationKey, wantedKey) = (Keys.specification(name), Keys.wanted(name))
         while true {
-            let read = try await inventory([
-                .key(Keys.specification(name)), .key(Keys.wanted(name)), .key(Keys.state(name)),
-            ])
-            guard let specification = read.specifications[name], let wanted = read.wanted[name] else {
-                throw try await notFound(name)
-            }
+            let read = try await client.commit(
+                Transaction().then(.get(.key(specificationKey)), .get(.key(wantedKey)), .get(.key(Keys.state(name)))))
+            guard let specification = read.get(0)?.first else { throw try await notFound(name) }
+            let stored = read.get(1)?.first
+            let wanted = stored.flatMap { try? Wanted(json: $0.value) } ?? Wanted(.running)
             var changed = Changed(
-                launch: specification.createRevision, wanted: wanted.value, revision: read.revision,
-                state: read.states[name]?.value)
-            guard let new = try change(wanted.value) else { return changed }
+                launch: specification.createRevision, wanted: wanted, revision: read.header.revision,
+                state: read.get(2)?.first.flatMap { try? AssemblyRecord(json: $0.value) })
+            guard let new = try change(wanted) else { return changed }
             let result = try await client.commit(
                 Transaction.if(
-                    .createRevision(.key(Keys.specification(name)), .equal, specification.createRevision),
-                    .modRevision(.key(Keys.wanted(name)), .equal, wanted.modRevision)
-                ).then(.put(Keys.wanted(name), new.json)))
+                    .createRevision(.key(specificationKey), .equal, specification.createRevision),
+                    .modRevision(.key(wantedKey), .equal, stored?.modRevision ?? 0)
+                ).then(.put(wantedKey, new.json)))
             if result.succeeded {
                 changed.wanted = new
                 changed.revision = result.header.revision

@@ -11,6 +11,7 @@ struct ListCommand: StoreCommand {
 
     func run(in session: Session) async throws {
         let names = try await session.store.names()
+        let reports = try await session.store.inventory([.prefix(Keys.reports)])
         var rows: [Document] = []
         // A transaction has at most 128 operations. Events, which are many, are not read.
         for start in stride(from: 0, to: names.count, by: 32) {
@@ -18,13 +19,13 @@ struct ListCommand: StoreCommand {
             let ranges = some.flatMap { name in
                 [Keys.specification(name), Keys.wanted(name), Keys.state(name)].map { KeyRange.key($0) }
             }
-            let inventory = try await session.store.inventory(ranges + [.prefix(Keys.reports)])
+            let inventory = try await session.store.inventory(ranges)
             for name in some {
                 guard let specification = inventory.specifications[name] else { continue }
                 rows.append(
                     Document(
                         name: name, launch: specification.createRevision, wanted: inventory.wanted[name]?.value,
-                        state: inventory.states[name]?.value, running: inventory.running(of: specification.value),
+                        state: inventory.states[name]?.value, running: reports.running(of: specification.value),
                         instances: specification.value.instances.count))
             }
         }

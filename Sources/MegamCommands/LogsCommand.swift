@@ -7,10 +7,10 @@ struct LogsCommand: StoreCommand {
     static let configuration = CommandConfiguration(
         commandName: "logs", abstract: "Show what components wrote, in the order of time.",
         discussion: """
-            The lines are asked of the agents that have them. Lines that begin with "-- " are the agents' own. With
-            several instances each line begins with its component and index. json is one line a line.
+            The lines are asked of the agents that have them. Lines that begin with "-- " are the agents' own. \
+            With several instances each line begins with its component and index. With -o json each is an object.
 
-            With -f it goes on through restarts of components and agents, and follows instances to other nodes,
+            With -f it goes on through restarts of components and agents, and follows instances to other nodes, \
             until the assembly is gone. Without, an agent that cannot be asked makes the exit code 1.
 
             \(CommandStatus.help)

@@ -35,7 +35,7 @@ struct GlobalOptions: ParsableArguments {
         help: "table for people; json and yaml are documents for programs.")
     var output: OutputFormat = .table
 
-    @Option(help: "How long the store may take to answer.", transform: duration)
+    @Option(help: "How long the store may take to answer (default: 10s).", transform: duration)
     var timeout: Duration = .seconds(10)
 }
 
@@ -47,7 +47,7 @@ struct WaitOptions: ParsableArguments {
     @Flag(help: "Wait until it is done, and show what happens meanwhile.")
     var wait = false
 
-    @Option(help: "How long --wait waits.", transform: duration)
+    @Option(help: "How long --wait waits (default: 5m).", transform: duration)
     var waitTimeout: Duration = .seconds(300)
 }
 

@@ -233,6 +233,13 @@ extension WithStore {
             let list = await store.megam("list")
             #expect(list.status == .done && list.output.contains("hello  accepted"))
             #expect(list.errors.contains("warning: /megam/assemblies/hello/state: "))
+            // It can still be got rid of.
+            try await store.client.put(Keys.specification("hello"), "{}")
+            try await store.client.put(Keys.wanted("hello"), "odd")
+            #expect(await store.megam("show", "hello").errors.contains("cannot be read; megam destroy hello"))
+            #expect(await store.megam("destroy", "hello").status == .done)
+            let wanted = try #require(try await store.client.get(.key(Keys.wanted("hello"))).first)
+            #expect(try Wanted(json: wanted.value).state == .destroyed)
         }
     }
 
