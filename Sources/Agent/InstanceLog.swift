@@ -1,5 +1,6 @@
 import AgentAPI
 import Foundation
+import Glibc
 import Guard
 import LaunchModel
 
@@ -53,7 +54,9 @@ struct InstanceLog: Sendable {
         var left = Int(clamping: count)
         var cursor: Cursor?
         for key in keys.reversed() {
-            let reader = LogReader(try RunDirectory(adopting: data.run(key)))
+            // One that is only being made has no lines.
+            guard let run = try? RunDirectory(adopting: data.run(key)) else { continue }
+            let reader = LogReader(run)
             let start = try reader.position(ofLast: left)
             cursor = Cursor(key, start)
             var chunk = try reader.read(from: start)
@@ -64,7 +67,7 @@ struct InstanceLog: Sendable {
             }
             if left <= 0 { break }
         }
-        return cursor
+        return cursor ?? keys.last.map { Cursor($0) }
     }
 
     /// The next lines, of one run at most; nil if the instance has no run here any more.
@@ -75,7 +78,20 @@ struct InstanceLog: Sendable {
             // Of runs that are gone, none of which is followed by another.
             return keys.isEmpty ? nil : Step(cursor: cursor, isAtEnd: true)
         }
-        var step = Step(cursor: key == place ? cursor : Cursor(key))
+        let next = keys.first { key < $0 }
+        let start = key == place ? cursor : Cursor(key)
+        do throws(GuardError) { return try read(key, from: start, next, limitBytes) } catch {
+            // It is only being made, or has just been deleted.
+            if let next { return Step(cursor: Cursor(next)) }
+            if access("\(data.run(key))/specification", F_OK) != 0 { return Step(cursor: start, isAtEnd: true) }
+            throw error
+        }
+    }
+
+    private func read(
+        _ key: RunKey, from start: Cursor, _ next: RunKey?, _ limitBytes: Int
+    ) throws(GuardError) -> Step {
+        var step = Step(cursor: start)
         let run = try RunDirectory(adopting: data.run(key))
         // In this order: what is read after a run has ended is all of it.
         let status = try run.status()
@@ -83,7 +99,7 @@ struct InstanceLog: Sendable {
         if chunk.lostBytes > 0, let first = chunk.lines.first {
             step.lines.append(.said("\(chunk.lostBytes) bytes of older lines are kept no more", first.nanoseconds))
         }
-        step.lines += chunk.lines.map(Megam_LogLine.init)
+        step.lines += Self.joined(chunk.lines)
         step.cursor.position = chunk.next
         guard chunk.isAtEnd else { return step }
         guard case .ended(let outcome) = status else {
@@ -94,8 +110,20 @@ struct InstanceLog: Sendable {
             step.lines.append(.said("attempt \(key.attempt) \(outcome.words)", outcome.endedAt * 1_000_000))
             step.cursor.isOver = true
         }
-        if let next = keys.first(where: { key < $0 }) { step.cursor = Cursor(next) } else { step.isAtEnd = true }
+        if let next { step.cursor = Cursor(next) } else { step.isAtEnd = true }
         return step
+    }
+
+    /// Lines that come in pieces put together, as far as all of them are there.
+    private static func joined(_ pieces: [LogLine]) -> [Megam_LogLine] {
+        var lines: [Megam_LogLine] = []
+        var unfinished: [LogLine.Stream: Int] = [:]
+        for piece in pieces {
+            let index = unfinished[piece.stream] ?? lines.endIndex
+            if index == lines.endIndex { lines.append(Megam_LogLine(piece)) } else { lines[index].text += piece.bytes }
+            unfinished[piece.stream] = piece.endsLine ? nil : index
+        }
+        return lines
     }
 }
 

@@ -125,6 +125,9 @@ final class RunStore: Sendable {
             // What it said last, while the plan still takes it for the present run.
             if let (outputs, _) = Outputs.read(data.outputs(of: key), unless: nil) { emit(.outputs(key, outputs)) }
             outputStamps.withLock { $0[key] = nil }
+            if outcome.ending == .lost, let complaint = try? run.guardComplaint() {
+                logger.error("a guard could not guard", metadata: metadata(key).with("complaint", complaint))
+            }
             logger.info("a run is over", metadata: metadata(key).with("outcome", outcome.words))
             emit(.ended(key, outcome))
         }

@@ -17,6 +17,9 @@ extension WithProcesses {
                 #expect(report.restarts == 3)
                 let key = try #require(try await scene.client.get(.key(Keys.report(Scene.node, Scene.instance))).first)
                 #expect(key.version <= 12)
+                let names = try FileManager.default.contentsOfDirectory(
+                    atPath: "\(scene.directory)/agent/runs/hello.web.0")
+                #expect(names.filter { $0.hasPrefix("\(report.token).") }.count == 3)
                 // A new start tries again.
                 try await scene.assign(Scene.shell("exec sleep 1000"), generation: 2)
                 #expect(try await scene.reported(.running).restarts == 0)

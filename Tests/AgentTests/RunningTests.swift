@@ -33,6 +33,41 @@ extension WithProcesses {
             }
         }
 
+        @Test(.enabled(if: geteuid() == 0, "another user takes root"))
+        func aComponentOfAnotherUserHasItsDirectoriesAndIsHeard() async throws {
+            try await Scene.with { scene in
+                let agent = try WorkingAgent(try scene.configuration())
+                try await scene.assign(
+                    Scene.shell(
+                        "echo who=$(id -un) > x; echo home=$HOME/$USER >> x; mv x $MEGAM_OUTPUTS; exec sleep 1000"
+                    ) {
+                        $0.user = "nobody"
+                        $0.environment["HOME"] = "/mine"
+                    })
+                let report = try await scene.reported(.running) { !$0.outputs.isEmpty }
+                #expect(report.outputs == ["who": "nobody", "home": "/mine/nobody"])
+                await agent.stop()
+            }
+        }
+
+        @Test func anotherAssignmentOfTheInstanceBeginsWhenTheOldRunIsDead() async throws {
+            try await Scene.with { scene in
+                let agent = try WorkingAgent(try scene.configuration())
+                let script =
+                    "echo start $$ >> \(scene.directory)/s; trap 'sleep 0.3; echo end $$ >> \(scene.directory)/s; exit' TERM; while :; do sleep 0.05; done"
+                try await scene.assign(Scene.shell(script))
+                let old = try await scene.reported(.running)
+                let key = Keys.assignment(Scene.node, Scene.instance)
+                let value = try #require(try await scene.client.get(.key(key)).first).value
+                try await scene.client.delete(.key(key))
+                try await scene.client.put(key, value)
+                let new = try await scene.reported(.running) { $0.token > old.token }
+                let (first, second) = (try #require(old.pid), try #require(new.pid))
+                #expect(scene.lines("s") == ["start \(first)", "end \(first)", "start \(second)"])
+                await agent.stop()
+            }
+        }
+
         @Test func aComponentKeepsItsPidWhenAnotherAgentTakesOver() async throws {
             try await Scene.with { scene in
                 let first = try WorkingAgent(try scene.configuration())
