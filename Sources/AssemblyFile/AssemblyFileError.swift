@@ -13,6 +13,13 @@ public struct AssemblyFileError: Error, Hashable, Sendable, CustomStringConverti
 
     public var description: String {
         let place = [line, column].compactMap { $0.map { ":\($0)" } }.joined()
-        return "\(file)\(place): \(field): \(text)"
+        // A quoted key or value may hold line feeds and worse.
+        let line = "\(file)\(place): \(field): \(text)".unicodeScalars.map { scalar in
+            switch scalar.properties.generalCategory {
+            case .control, .lineSeparator, .paragraphSeparator: " " as Unicode.Scalar
+            default: scalar
+            }
+        }
+        return String(String.UnicodeScalarView(line))
     }
 }

@@ -23,6 +23,25 @@ struct LogMerge {
     ///
     /// - Parameter addresses: of the nodes' agents.
     func run(_ slots: [Slot], addresses: [String: String]) async throws -> [Slot: End] {
+        // An agent answers so many calls at a time; with more instances than that on a node, the order holds within
+        // each batch.
+        let callsOfAnAgent = 32
+        var batches: [[Slot]] = [[]]
+        var seen: [String: Int] = [:]
+        for slot in slots {
+            let batch = seen[slot.node, default: 0] / callsOfAnAgent
+            seen[slot.node, default: 0] += 1
+            if batch == batches.count { batches.append([]) }
+            batches[batch].append(slot)
+        }
+        var ends: [Slot: End] = [:]
+        for batch in batches {
+            ends.merge(try await runBatch(batch, addresses: addresses)) { _, new in new }
+        }
+        return ends
+    }
+
+    private func runBatch(_ slots: [Slot], addresses: [String: String]) async throws -> [Slot: End] {
         var ends: [Slot: End] = [:]
         var sources: [Source] = []
         for (slot, opened) in await open(slots, addresses) {

@@ -316,4 +316,25 @@ extension WithStore {
             #expect(outcome.status == .done && outcome.errors.isEmpty)
         }
     }
+
+    @Test func changesThatWereCompactedAwayAreReadAnew() async throws {
+        try await withStore { store in
+            let launch = try await store.launch("hello")
+            for event in 1...5 { try await store.enter("hello", .running, launch: launch, event: event) }
+            try await store.client.compact(to: try await store.client.get("x").header.revision)
+            let changes = LaunchStore(client: store.client, console: TestConsole())
+            var told: [Int] = []
+            try await changes.changes(of: .prefix(Keys.events("hello")), after: launch) { change in
+                switch change {
+                case .everything(let kvs, _):
+                    told.append(kvs.count)
+                    // What comes next is told as it comes.
+                    try await store.enter("hello", .stopping, launch: launch, event: 6)
+                case .events(let events): told.append(-events.count)
+                }
+                return told.count == 2
+            }
+            #expect(told == [5, -1])
+        }
+    }
 }

@@ -246,4 +246,19 @@ extension WithStore {
             #expect(ended.status == .done && ended.output == "one\n" && ended.errors.isEmpty)
         }
     }
+
+    @Test func moreInstancesThanAnAgentAnswersAtATimeAreAskedInBatches() async throws {
+        try await withAgents { store, launch, n1, _ in
+            let web = ComponentSpecification(name: "web", command: "a", count: 70)
+            try await store.put(Keys.specification("many"), AssemblySpecification(name: "many", components: [web]))
+            for index in 0..<70 {
+                try await store.place("many", index, on: "n1", launch: launch, report: nil)
+                n1.write("many.web.\(index)", "line", at: Int64(index))
+            }
+            let outcome = await store.megam("logs", "many")
+            #expect(outcome.status == .done && outcome.errors.isEmpty)
+            let expected = (0..<70).map { "web.\($0)\($0 < 10 ? " " : "") | line" }.sorted()
+            #expect(outcome.output.split(separator: "\n").map(String.init).sorted() == expected)
+        }
+    }
 }
