@@ -8,7 +8,7 @@ struct GlobalOptions: Sendable {
     var endpoints: [String] = []
     /// How long one endpoint may take to answer a connection; zero: as long as the command may take.
     var dialTimeout: Duration
-    /// How long a command other than watch may take.
+    /// How long one request may take.
     var commandTimeout: Duration
     var writeOut: String
     var isHex: Bool
@@ -24,7 +24,7 @@ struct GlobalOptions: Sendable {
         Flag(name: "endpoints", defaultValue: .list(["127.0.0.1:2379"]), help: "servers to ask, tried in turn"),
         Flag(
             name: "command-timeout", defaultValue: .duration(.seconds(5)),
-            help: "how long a command other than watch may take"),
+            help: "how long one request may take; watching and waiting for a lock have no limit"),
         Flag(
             name: "dial-timeout", defaultValue: .duration(.seconds(2)),
             help: "how long connecting to one server may take"),

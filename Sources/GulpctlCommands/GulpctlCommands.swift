@@ -11,7 +11,8 @@ import Foundation
 ///
 /// What is promised: for the same arguments, environment and answers of the server, standard output, the
 /// last `Error:` line and the exit status are those of etcdctl 3.5.1. What is not: its log lines on
-/// standard error, and its help texts, which are our own.
+/// standard error, its help texts, which are our own, and what it does by mistake: where it crashes (a
+/// transaction that compares leases) or waits for ever (`lease list` without a server), gulpctl does the obvious.
 ///
 /// Every command turns flags into a request in a pure function and an answer into bytes in another;
 /// in between stands `EtcdConnection`, which tests replace.

@@ -92,6 +92,8 @@ struct FlagTests {
     @Test(arguments: [
         (Duration.seconds(5), "5s"), (.milliseconds(1500), "1.5s"), (.seconds(90), "1m30s"), (.zero, "0s"),
         (.seconds(3600), "1h0m0s"), (.milliseconds(250), "250ms"), (.microseconds(3), "3µs"),
+        (.nanoseconds(1_000_452_264), "1.000452264s"), (.nanoseconds(2_181_098), "2.181098ms"),
+        (.nanoseconds(-1500), "-1.5µs"), (.nanoseconds(7), "7ns"),
     ])
     func durationsArePrintedAsGoPrintsThem(duration: Duration, text: String) {
         #expect(GoSyntax.text(of: duration) == text)
