@@ -21,7 +21,8 @@ struct LogFollow: Sendable {
 
     private enum Signal: Sendable {
         case assigned(Slot)
-        case ended(Slot)
+        /// With where its lines end.
+        case ended(Slot, Data)
         case gone
         /// The agents have had their time to send the last lines.
         case over
@@ -46,39 +47,47 @@ struct LogFollow: Sendable {
         let (signals, channel) = AsyncStream.makeStream(of: Signal.self)
         try await withThrowingTaskGroup(of: Void.self) { group in
             defer { group.cancelAll() }
-            /// Says how a part ended.
-            func add(_ end: Signal, _ part: @escaping @Sendable () async throws -> Void) {
+            /// Signals how a part ended.
+            func add(_ part: @escaping @Sendable () async throws -> Signal) {
                 group.addTask {
-                    do {
-                        try await part()
-                        channel.yield(end)
-                    } catch { channel.yield(.failed(error)) }
+                    do { channel.yield(try await part()) } catch { channel.yield(.failed(error)) }
                 }
             }
-            add(.gone) { try await watchAssembly(after: inventory.revision) }
-            add(.over) {
-                try await watchAssignments(after: inventory.revision, assigned) { channel.yield(.assigned($0)) }
+            add {
+                try await watchAssembly(after: inventory.revision)
+                return .gone
             }
+            add {
+                try await watchAssignments(after: inventory.revision, assigned) { channel.yield(.assigned($0)) }
+                return .over
+            }
+            var ends = ends
             var followers: Set<Slot> = []
             var isGone = false
-            func follow(_ slot: Slot, _ end: LogMerge.End?) {
+            func follow(_ slot: Slot) {
                 guard followers.insert(slot).inserted else { return }
-                add(.ended(slot)) { try await self.follow(slot, after: end) { assigned.contains(slot) } }
+                add { [end = ends[slot]] in
+                    .ended(slot, try await self.follow(slot, after: end) { assigned.contains(slot) })
+                }
             }
-            for (slot, end) in ends { follow(slot, end) }
+            for slot in ends.keys { follow(slot) }
             for await signal in signals {
                 switch signal {
                 case .assigned(let slot):
                     if followers.contains(slot) || isGone { break }
                     session.console.complain("\(slot.instance) is on \(slot.node) now")
-                    follow(slot, nil)
-                case .ended(let slot):
+                    follow(slot)
+                case .ended(let slot, let cursor):
                     followers.remove(slot)
+                    ends[slot] = .at(cursor)
                     // It came back while its follower ended.
-                    if assigned.contains(slot), !isGone { follow(slot, nil) }
+                    if assigned.contains(slot), !isGone { follow(slot) }
                 case .gone:
                     isGone = true
-                    add(.over) { try await Task.sleep(for: .seconds(3)) }
+                    add {
+                        try await Task.sleep(for: .seconds(3))
+                        return .over
+                    }
                 case .over: return
                 case .failed(let error): throw error
                 }
@@ -123,9 +132,11 @@ struct LogFollow: Sendable {
     }
 
     /// Prints one place's lines until nothing is assigned there and its agent has no more, or is out of reach.
+    ///
+    /// - Returns: the cursor of the last lines.
     private func follow(
         _ slot: Slot, after end: LogMerge.End?, isAssigned: @Sendable () -> Bool
-    ) async throws {
+    ) async throws -> Data {
         var cursor = Data()
         /// It has been said that the agent cannot be asked.
         var isOut = false
@@ -140,7 +151,8 @@ struct LogFollow: Sendable {
         while true {
             do {
                 // The agent may come back at another address. While the store is away, the old one is as good as any.
-                if let record = try? await session.client.get(.key(Keys.node(slot.node))).first {
+                let read = try? await session.client.get(.key(Keys.node(slot.node)), timeout: .seconds(2))
+                if let record = read?.first {
                     address = (try? NodeRecord(json: record.value))?.agentAddress
                 }
                 guard let address else { throw RPCError(.unavailable, "the node has no record") }
@@ -162,7 +174,7 @@ struct LogFollow: Sendable {
                     isOut = true
                 }
             }
-            guard isAssigned() else { return }
+            guard isAssigned() else { return cursor }
             try await Task.sleep(for: pause)
             pause = min(pause * 2, .seconds(5))
         }
