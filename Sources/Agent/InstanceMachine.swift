@@ -332,8 +332,9 @@ extension InstanceMachine {
         record?.failuresInRow = 0
         record?.starts = run == nil ? 0 : 1
         if run == nil, let state = record?.state, state != .stopped {
+            // Not `starting`: by that an end is known which was not dealt with yet.
+            record?.enter(.waiting, now)
             retryAt = nil
-            record?.enter(.starting, now)
         }
     }
 

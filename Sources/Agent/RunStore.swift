@@ -9,7 +9,7 @@ import Synchronization
 /// Does the plan's steps on the disk and with guards, and tells what comes of them.
 ///
 /// What is short is done on one queue, in order. What can take long (to kill what hangs, to delete much) is done beside
-/// it, so that no run's deadline waits for another run's end.
+/// it, and so is the moving of deadlines, which must wait for nothing.
 final class RunStore: Sendable {
     private let data: DataDirectory
     private let configuration: AgentConfiguration
@@ -17,6 +17,7 @@ final class RunStore: Sendable {
     private let emit: @Sendable (Event) -> Void
     private let logger: Logger
     private let queue = DispatchQueue(label: "agent.runs")
+    private let renewalQueue = DispatchQueue(label: "agent.runs.deadlines")
     private let slowQueue = DispatchQueue(label: "agent.runs.slow", attributes: .concurrent)
     private let runs = Mutex<[RunKey: RunDirectory]>([:])
     private let outputStamps = Mutex<[RunKey: Outputs.Stamp]>([:])
@@ -45,12 +46,33 @@ final class RunStore: Sendable {
         }
     }
 
-    /// Does the steps, in order, and returns at once.
+    /// Does the steps, in order (but deadlines at once), and returns before.
     func perform(_ effects: [Effect]) {
-        guard !effects.isEmpty else { return }
-        queue.async { [self] in
-            var unsaved: [InstanceID: String] = [:]
-            for effect in effects { perform(effect, &unsaved) }
+        var renewals: [(RunKey, BootTime)] = []
+        var others: [Effect] = []
+        for effect in effects {
+            if case .renew(let key, let moment) = effect {
+                renewals.append((key, moment))
+            } else {
+                others.append(effect)
+            }
+        }
+        if !renewals.isEmpty {
+            renewalQueue.async { [self, renewals] in for (key, moment) in renewals { renew(key, moment) } }
+        }
+        if !others.isEmpty {
+            queue.async { [self, others] in
+                var unsaved: [InstanceID: String] = [:]
+                for effect in others { perform(effect, &unsaved) }
+            }
+        }
+    }
+
+    private func renew(_ key: RunKey, _ moment: BootTime) {
+        // One that is only being made is moved on next time.
+        guard let run = runs.withLock({ $0[key] }) else { return }
+        do throws(GuardError) { try run.renew(until: moment) } catch {
+            logger.error("cannot move a deadline on", metadata: metadata(key).with("error", error))
         }
     }
 
@@ -72,7 +94,7 @@ final class RunStore: Sendable {
         case .requestStop(let key):
             logger.info("stopping", metadata: metadata(key))
             with(key) { run throws(GuardError) in try run.requestStop() }
-        case .renew(let key, let moment): with(key) { run throws(GuardError) in try run.renew(until: moment) }
+        case .renew(let key, let moment): renew(key, moment)
         case .kill(let key):
             logger.warning("the guard does not end its run; killing both", metadata: metadata(key))
             slowQueue.async { [self] in

@@ -100,6 +100,27 @@ private typealias H = PlanHarness
         #expect(harness.report?.state == .failed)
     }
 
+    @Test func aNewStartThatCouldNotBeginYetIsNotTakenForTheOldEnd() throws {
+        var harness = H()
+        let change: (inout ComponentSpecification) -> Void = { component in
+            Self.stopping(&component)
+            component.restart.when = .never
+        }
+        _ = harness.register([web: H.wish(change)])
+        _ = harness.started(H.run(1))
+        _ = harness.send(.ended(H.run(1), harness.end(.exited(code: 1))))
+        #expect(harness.report?.state == .failed)
+        // Wanted again, by an agent that may not begin it now, and that is killed then.
+        _ = harness.pass(.seconds(100))
+        let effects = harness.send(.changed([web: H.wish(generation: 2, change)]))
+        #expect(effects.starts.isEmpty)
+        let record = try #require(effects.saved)
+        let run = FoundInstance.Run(key: H.run(1), deadline: nil, stopGrace: .seconds(10), mayLive: false)
+        var next = H(secondsUp: 2_000, adopting: [FoundInstance(instance: web, record: record, runs: [run])])
+        #expect(next.adopted.isEmpty)
+        #expect(next.register([web: H.wish(generation: 2, change)]).starts == [H.run(2)])
+    }
+
     @Test func aRunWhoseFileIsLostRunsOnAndIsKnownAgainWhenTheStoreIsRead() {
         let run = FoundInstance.Run(key: H.run(3), deadline: nil, stopGrace: .seconds(10), mayLive: true)
         var harness = H(adopting: [FoundInstance(instance: web, record: nil, runs: [run])])

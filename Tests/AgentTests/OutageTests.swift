@@ -66,7 +66,9 @@ extension WithProcesses {
                 try await eventually("nothing is left of either") {
                     try FileManager.default.contentsOfDirectory(atPath: "\(scene.directory)/agent/runs").isEmpty
                 }
-                #expect(try await scene.client.get(.prefix(Keys.reports)).kvs.isEmpty)
+                try await eventually("nothing is reported") {
+                    try await scene.client.get(.prefix(Keys.reports)).kvs.isEmpty
+                }
             }
         }
 
