@@ -1,17 +1,17 @@
 # make run, make test: see README.md.
 
 SWIFT ?= swift
-RELEASE_PRODUCTS = gulpd gulpctl simulate gulpd-unsynced
+RELEASE_PRODUCTS = gulpd gulp-guard megamd megam gulpctl simulate gulpd-unsynced
+RUN_PRODUCTS = gulpd gulp-guard megamd megam gulpctl
 SEEDS ?= 100
 PYTHON = .venv/bin/python
 
 .NOTPARALLEL:
-.PHONY: run test test-unit test-simulate test-end-to-end bench build release deps deps-test format lint clean
+.PHONY: run test test-unit test-simulate test-end-to-end bench bench-launches build release deps deps-test format lint clean
 
-# Builds in release and runs three members on loopback until Ctrl-C.
+# Builds in release and runs three members with agents, and two engines, on loopback until Ctrl-C.
 run: deps
-	$(SWIFT) build -c release --product gulpd
-	$(SWIFT) build -c release --product gulpctl
+	@for product in $(RUN_PRODUCTS); do $(SWIFT) build -c release --product $$product || exit 1; done
 	@bash cluster/run.sh
 
 # Everything that must hold before a change goes in.
@@ -33,6 +33,11 @@ test-end-to-end: release deps-test
 bench: deps-test
 	$(SWIFT) build -c release --product gulpd
 	$(PYTHON) bench/h2load.py
+
+# Time to running, writes and watch events of launches: see bench/launches.py.
+bench-launches: deps-test
+	@for product in $(RUN_PRODUCTS); do $(SWIFT) build -c release --product $$product || exit 1; done
+	$(PYTHON) bench/launches.py
 
 build: deps
 	$(SWIFT) build

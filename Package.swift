@@ -17,6 +17,9 @@ let package = Package(
     products: [
         .executable(name: "gulpd", targets: ["gulpd"]),
         .executable(name: "gulpctl", targets: ["gulpctl"]),
+        .executable(name: "gulp-guard", targets: ["gulp-guard"]),
+        .executable(name: "megamd", targets: ["megamd"]),
+        .executable(name: "megam", targets: ["megam"]),
         .executable(name: "simulate", targets: ["simulate"]),
         .executable(name: "raft-scenario", targets: ["raft-scenario"]),
         .executable(name: "gulpd-unsynced", targets: ["gulpd-unsynced"]),
@@ -60,11 +63,41 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ] + nio),
 
-        // The programs: flags, wiring, signals.
-        .executableTarget(name: "gulpd", dependencies: ["Server"]),
-        .executableTarget(name: "gulpctl", dependencies: ["GulpctlCommands"]),
-        .target(name: "GulpctlCommands", dependencies: ["GRPC", "EtcdAPI"] + nio),
+        // What is launched: the agent on a VM and the engine, above the store's client.
         .target(name: "EtcdClient", dependencies: ["GRPC", "EtcdAPI"] + nio),
+        .target(name: "LaunchModel"),
+        .target(name: "AssemblyFile", dependencies: ["LaunchModel", .product(name: "Yams", package: "Yams")]),
+        .target(name: "CGuard"),
+        .target(name: "Guard", dependencies: ["CGuard"]),
+        .target(
+            name: "AgentAPI", dependencies: [.product(name: "SwiftProtobuf", package: "swift-protobuf")],
+            exclude: ["Protos"]),
+        .target(
+            name: "Agent",
+            dependencies: [
+                "EtcdClient", "LaunchModel", "Guard", "AgentAPI", "GRPC",
+                .product(name: "Logging", package: "swift-log"),
+            ] + nio),
+        .target(
+            name: "Engine",
+            dependencies: ["EtcdClient", "LaunchModel", .product(name: "Logging", package: "swift-log")]),
+
+        // The programs: flags, wiring, signals.
+        .executableTarget(name: "gulpd", dependencies: ["Server", "Agent"]),
+        .executableTarget(name: "gulp-guard", dependencies: ["Guard"]),
+        .executableTarget(
+            name: "megamd",
+            dependencies: ["Engine", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+        .executableTarget(name: "megam", dependencies: ["MegamCommands"]),
+        .target(
+            name: "MegamCommands",
+            dependencies: [
+                "AssemblyFile", "AgentAPI", "EtcdClient", "GRPC", "LaunchModel",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Yams", package: "Yams"),
+            ]),
+        .executableTarget(name: "gulpctl", dependencies: ["GulpctlCommands"]),
+        .target(name: "GulpctlCommands", dependencies: ["EtcdClient", "GRPC", "EtcdAPI"] + nio),
         .target(name: "Simulation", dependencies: ["Replica"]),
         .executableTarget(
             name: "simulate",
@@ -88,6 +121,12 @@ let package = Package(
         .testTarget(name: "ServerTests", dependencies: ["Server", "EtcdAPI"] + nio),
         .testTarget(name: "EtcdClientTests", dependencies: ["EtcdClient"] + nio),
         .testTarget(name: "GulpctlTests", dependencies: ["GulpctlCommands"]),
+        .testTarget(name: "LaunchModelTests", dependencies: ["LaunchModel"]),
+        .testTarget(name: "AssemblyFileTests", dependencies: ["AssemblyFile"]),
+        .testTarget(name: "GuardTests", dependencies: ["Guard", "gulp-guard"]),
+        .testTarget(name: "AgentTests", dependencies: ["Agent", "gulp-guard"] + nio),
+        .testTarget(name: "EngineTests", dependencies: ["Engine"]),
+        .testTarget(name: "MegamTests", dependencies: ["MegamCommands"]),
     ],
     swiftLanguageModes: [.v6]
 )

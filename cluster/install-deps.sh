@@ -2,7 +2,7 @@
 # Installs what building (`run`) or testing (`test`) needs and is not there yet. It is quiet, and touches
 # neither the network nor the package database, when nothing is missing.
 #
-#   cluster/install-deps.sh run     native libraries to build and run the programs
+#   cluster/install-deps.sh run     native libraries to build and run the programs, python3 for the sample
 #   cluster/install-deps.sh test    also etcdctl 3.4, h2load, a C compiler and .venv (etcd 3.5.1, pytest, etcd3)
 #
 # For Debian 12, as root or with sudo. The Swift toolchain itself is not installed here.
@@ -10,10 +10,10 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 level=${1:-run}
-packages=(git ca-certificates pkg-config librocksdb-dev libnghttp2-dev libssl-dev libsystemd-dev)
+packages=(git ca-certificates pkg-config librocksdb-dev libnghttp2-dev libssl-dev libsystemd-dev python3)
 case $level in
 run) ;;
-test) packages+=(make gcc libc6-dev etcd-client nghttp2-client python3 python3-venv) ;;
+test) packages+=(make gcc libc6-dev etcd-client nghttp2-client python3-venv) ;;
 *)
     echo "usage: cluster/install-deps.sh run|test" >&2
     exit 2

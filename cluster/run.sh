@@ -1,26 +1,33 @@
 #!/usr/bin/env bash
-# Starts three members on loopback with their data under ./.run/, shows where they listen, streams the
-# interesting lines of their logs, and stops them cleanly on Ctrl-C or SIGTERM (then returns 0).
-# Run again, it finds the data of the time before.
+# Starts three gulpd on loopback, each a member of the store and an agent, and two megamd, with their data under ./.run/;
+# launches the sample assembly, shows where everything listens, streams the interesting lines of the logs, and
+# stops it all cleanly on Ctrl-C or SIGTERM (then returns 0). Run again, it finds the data of the time before.
 #
-#   GULPD                the server's binary            (.build/release/gulpd)
-#   GULPCTL              the command line shown         (.build/release/gulpctl)
+#   GULPD GULPCTL        the programs                   (.build/release/…; gulp-guard lies beside gulpd)
+#   MEGAMD MEGAM
 #   GULP_RUN_DIR         where data and logs go         (.run)
 #   GULP_CLIENT_PORTS    client ports of m1 m2 m3       (2379 22379 32379)
 #   GULP_PEER_PORTS      peer ports of m1 m2 m3         (2380 22380 32380)
+#   GULP_SAMPLE          what is launched, - for nothing (cluster/samples/hello.yaml)
+#   GULP_SAMPLE_PORT     the sample's first port        (8080)
 #   GULP_LOG_FILTER      which log lines are shown, an extended regular expression
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 gulpd=${GULPD:-.build/release/gulpd}
 gulpctl=${GULPCTL:-.build/release/gulpctl}
+megamd=${MEGAMD:-.build/release/megamd}
+megam=${MEGAM:-.build/release/megam}
 run_dir=${GULP_RUN_DIR:-.run}
+sample=${GULP_SAMPLE:-cluster/samples/hello.yaml}
+sample_port=${GULP_SAMPLE_PORT:-8080}
 read -r -a client_ports <<<"${GULP_CLIENT_PORTS:-2379 22379 32379}"
 read -r -a peer_ports <<<"${GULP_PEER_PORTS:-2380 22380 32380}"
-filter=${GULP_LOG_FILTER:-ready to serve|leader|election|snapshot|removed|refus|corrupt|shut|stopp|warn|error|fatal|panic}
+filter=${GULP_LOG_FILTER:-ready to serve|leader|election|snapshot|removed|refus|corrupt|shut|stopp|warn|error|fatal|panic|leading|standing by|registered|lost}
 ready_seconds=60
 stop_seconds=10
-names=(m1 m2 m3)
+# Three gulpd, then two megamd.
+names=(m1 m2 m3 e1 e2)
 
 die() {
     echo "run: $*" >&2
@@ -28,7 +35,11 @@ die() {
 }
 
 check() {
-    [ -x "$gulpd" ] || die "no server at $gulpd; build it with: make build"
+    local program
+    for program in "$gulpd" "$megamd" "$megam"; do
+        [ -x "$program" ] || die "no program at $program; build it with: make release"
+    done
+    [ "$sample" = - ] || [ -r "$sample" ] || die "no file to launch at $sample; name one by GULP_SAMPLE, or - for none"
     [ ${#client_ports[@]} = 3 ] && [ ${#peer_ports[@]} = 3 ] ||
         die "GULP_CLIENT_PORTS and GULP_PEER_PORTS each take three ports"
     local port
@@ -60,25 +71,51 @@ start_member() {
         --advertise-client-urls "http://127.0.0.1:${client_ports[$i]}" \
         --listen-peer-urls "http://127.0.0.1:${peer_ports[$i]}" \
         --initial-advertise-peer-urls "http://127.0.0.1:${peer_ports[$i]}" \
-        --initial-cluster "$cluster" --initial-cluster-token gulp-run </dev/null >"$log" 2>&1 &
+        --initial-cluster "$cluster" --initial-cluster-token gulp-run --agent </dev/null >"$log" 2>&1 &
+    pids[i]=$!
+}
+
+start_engine() {
+    local i=$1 log
+    log=$(log_of "$i")
+    [ ! -e "$log" ] || mv "$log" "$log.before"
+    setsid "$megamd" --name "${names[$i]}" --endpoints "$endpoints" </dev/null >"$log" 2>&1 &
     pids[i]=$!
 }
 
 is_running() { [ -n "${pids[$1]:-}" ] && kill -0 "${pids[$1]}" 2>/dev/null; }
 
-stop_all() {
-    trap '' INT TERM
+# What was launched ends with the run, while there are agents to end it; it starts again with the next.
+stop_assemblies() {
+    [ -n "${launched:-}" ] || return 0
+    local name
+    for name in $("$megam" --endpoints "$endpoints" list 2>/dev/null | awk 'NR > 1 { print $1 }'); do
+        "$megam" --endpoints "$endpoints" stop "$name" --wait --wait-timeout "${stop_seconds}s" >/dev/null ||
+            echo "run: $name did not stop within $stop_seconds s" >&2
+    done
+}
+
+stop_processes() {
     local i deadline=$((SECONDS + stop_seconds))
-    for i in "${!pids[@]}"; do
+    for i in "$@"; do
         if is_running "$i"; then kill -TERM "${pids[$i]}" 2>/dev/null || true; fi
     done
-    for i in "${!pids[@]}"; do
+    for i in "$@"; do
         while is_running "$i" && [ $SECONDS -lt $deadline ]; do sleep 0.1; done
         if is_running "$i"; then
             echo "run: ${names[$i]} did not stop within $stop_seconds s of SIGTERM, killing it (pid ${pids[$i]})" >&2
             kill -KILL "${pids[$i]}" 2>/dev/null || true
         fi
     done
+}
+
+# From the top down: who needs the store goes before it.
+stop_all() {
+    trap '' INT TERM
+    trap - EXIT
+    stop_assemblies
+    stop_processes 3 4
+    stop_processes 0 1 2
 }
 
 wait_until_ready() {
@@ -91,16 +128,30 @@ wait_until_ready() {
     done
 }
 
+# The sample runs from one run to the next: launched by the first, started by the others.
+launch_sample() {
+    launched=yes
+    [ "$sample" != - ] || return 0
+    local name
+    name=$(sed -n 's/^name: *//p' "$sample" | head -n 1)
+    local arguments=(launch "$sample" --input "port=$sample_port")
+    ! "$megam" --endpoints "$endpoints" show "$name" >/dev/null 2>&1 || arguments=(start "$name")
+    # In the background, so that a signal need not wait for it.
+    "$megam" --endpoints "$endpoints" "${arguments[@]}" --wait --wait-timeout "${ready_seconds}s" </dev/null &
+    wait $! && return 0
+    echo "run: $name does not run yet; see: $megam --endpoints $endpoints show $name" >&2
+}
+
 show() {
-    local i endpoints=""
+    local i
     echo
     for i in 0 1 2; do
         echo "  ${names[$i]}  clients http://127.0.0.1:${client_ports[$i]}  peers http://127.0.0.1:${peer_ports[$i]}  pid ${pids[$i]}  log $(log_of "$i")"
-        endpoints+="${endpoints:+,}127.0.0.1:${client_ports[$i]}"
     done
+    for i in 3 4; do echo "  ${names[$i]}  engine  pid ${pids[$i]}  log $(log_of "$i")"; done
     cat <<END
 
-Three members serve. From another terminal, for instance:
+Three members serve, with an agent each, and two engines. From another terminal, for instance:
 
   export ETCDCTL_API=3 ETCDCTL_ENDPOINTS=$endpoints
   etcdctl put greeting hello
@@ -110,7 +161,13 @@ Three members serve. From another terminal, for instance:
   $gulpctl --endpoints $endpoints get greeting
   curl http://127.0.0.1:${client_ports[0]}/health
 
-(etcdctl is in Debian's package etcd-client.) Ctrl-C stops all three; their data stays in $run_dir.
+  export MEGAM_ENDPOINTS=$endpoints
+  $megam nodes
+  $megam list
+  $megam show hello
+  $megam logs hello -f
+
+(etcdctl is in Debian's package etcd-client.) Ctrl-C stops it all; the data stays in $run_dir.
 
 END
 }
@@ -126,9 +183,9 @@ watch_members() {
     local i alive reported=()
     while :; do
         alive=0
-        for i in 0 1 2; do
+        for i in "${!names[@]}"; do
             if is_running "$i"; then
-                alive=$((alive + 1))
+                [ "$i" -gt 2 ] || alive=$((alive + 1))
             elif [ -z "${reported[$i]:-}" ]; then
                 reported[i]=yes
                 echo "run: ${names[$i]} has ended (its last line: $(tail -n 1 "$(log_of "$i")"))" >&2
@@ -142,8 +199,12 @@ watch_members() {
 check
 trap stop_all EXIT
 trap 'echo; echo "run: stopping"; stop_all; echo "run: stopped, data kept in $run_dir"; exit 0' INT TERM
+endpoints=""
+for i in 0 1 2; do endpoints+="${endpoints:+,}127.0.0.1:${client_ports[$i]}"; done
 for i in 0 1 2; do start_member $i; done
 for i in 0 1 2; do wait_until_ready $i; done
+for i in 3 4; do start_engine $i; done
 show
-for i in 0 1 2; do stream_log $i; done
+for i in "${!names[@]}"; do stream_log $i; done
+launch_sample
 watch_members

@@ -57,7 +57,7 @@ public struct AgentSettings: Hashable, Sendable {
         Flag("agent-memory", .text, "", "Memory that components may take, such as 512MiB or 4GiB. Default: all."),
         Flag(
             "agent-lease-ttl", .duration, "10s",
-            "How long the agent may be silent before its node counts as lost; whole seconds from 3s to 1h."),
+            "How long the agent may be silent before its node counts as lost; whole seconds from 5s to 1h."),
         Flag("agent-guard", .text, "", "The guard's program. Default: gulp-guard beside gulpd."),
     ]
 
@@ -88,8 +88,8 @@ public struct AgentSettings: Hashable, Sendable {
         try readCapacity(settings)
         if let text = settings.given("agent-lease-ttl") {
             let (seconds, rest) = (GoSyntax.nanoseconds(text) ?? 0).quotientAndRemainder(dividingBy: 1_000_000_000)
-            guard rest == 0, (3...3600).contains(seconds) else {
-                throw settings.invalid("agent-lease-ttl", "write whole seconds from 3s to 1h")
+            guard rest == 0, (5...3600).contains(seconds) else {
+                throw settings.invalid("agent-lease-ttl", "write whole seconds from 5s to 1h")
             }
             leaseSeconds = seconds
         }

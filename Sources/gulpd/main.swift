@@ -1,4 +1,4 @@
 import Foundation
 import Server
 
-exit(await MemberProgram.main())
+exit(await MemberProgram.main { try await AgentProgram.run($0, logger: $1) })

@@ -101,8 +101,8 @@ private func resolve(
         (["--agent", "--agent-labels=a"], "write KEY=VALUE"), (["--agent", "--agent-labels=a=1,a=2"], "twice"),
         (["--agent", "--agent-cores=0"], "above 0"), (["--agent", "--agent-cores=nan"], "above 0"),
         (["--agent", "--agent-memory=1XB"], "write a size"), (["--agent", "--agent-memory=1e30GB"], "write a size"),
-        (["--agent", "--agent-lease-ttl=2s"], "from 3s to 1h"),
-        (["--agent", "--agent-lease-ttl=3500ms"], "whole seconds"),
+        (["--agent", "--agent-lease-ttl=4s"], "from 5s to 1h"),
+        (["--agent", "--agent-lease-ttl=5500ms"], "whole seconds"),
     ])
     func whatNoAgentCanRunByIsRefused(arguments: [String], complaint: String) {
         let error = #expect(throws: ConfigurationError.self) { try resolve(arguments) }
