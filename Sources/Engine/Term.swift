@@ -4,16 +4,6 @@ import Logging
 
 /// One leadership, from the election on: reads, watches, plans and commits until the leadership is lost or the task is cancelled.
 actor Term {
-    /// Why no step about a subject is planned.
-    private enum Hold {
-        /// A transaction is on its way.
-        case committing
-        /// Its compares failed: until the watch has told what it was that changed.
-        case untilTold(Int64)
-        /// The store was away: until a moment.
-        case until(ContinuousClock.Instant)
-    }
-
     private let client: EtcdClient
     private let leadership: Leadership
     private let maximumCommits: Int
@@ -23,9 +13,7 @@ actor Term {
 
     private var view = ClusterView()
     private var planner: Planner
-    private var holds: [Step.Subject: Hold] = [:]
-    /// What steps take that are on their way or of unknown outcome.
-    private var reservations: [Step.Subject: [Step.Reservation]] = [:]
+    private var book = StepBook()
     private var backOff = BackOff()
     private var commits: [Step.Subject: Task<Void, Never>] = [:]
     private var watch: Watch?
@@ -138,44 +126,23 @@ actor Term {
         throw CancellationError()
     }
 
+    private var uptime: Int64 { (ContinuousClock.now - start).milliseconds }
+
     private func plan() {
         guard watch != nil else { return }
         counters.change { $0.plans += 1 }
-        let now = ContinuousClock.now
-        releaseHolds(now)
-        let uptime = (now - start).milliseconds
+        book.release(toldUpTo: view.revision, at: uptime)
         let plan = planner.plan(
-            view, busy: Set(holds.keys), reservations: reservations, at: .init(wall: .now, uptime: uptime))
-        for step in plan.steps where commits.count < maximumCommits { commit(step) }
+            view, busy: book.busy, reservations: book.reservations, at: .init(wall: .now, uptime: uptime))
         // Those beyond the maximum are planned anew when a commit is done.
-        var next = plan.wakeAt.map { start + .milliseconds($0) }
-        for hold in holds.values {
-            switch hold {
-            case .committing: continue
-            case .until(let moment): next = min(next ?? moment, moment)
-            case .untilTold:
-                // The store tells how far the watch is; a question that is lost is asked again.
-                watch?.requestProgress()
-                next = min(next ?? .now + .milliseconds(100), .now + .milliseconds(100))
-            }
+        for step in plan.steps where commits.count < maximumCommits { commit(step) }
+        var next = [plan.wakeAt, book.nextMoment]
+        if book.waitsToBeTold {
+            // The store tells how far the watch is; a question that is lost is asked again.
+            watch?.requestProgress()
+            next.append(uptime + 100)
         }
-        setTimer(next)
-    }
-
-    private func releaseHolds(_ now: ContinuousClock.Instant) {
-        for (subject, hold) in holds {
-            switch hold {
-            case .committing: continue
-            case .untilTold(let revision):
-                guard view.revision >= revision else { continue }
-                // What was written shows in the view by now, and what was not never will be: the step that failed
-                // compared the same record as those before it.
-                reservations[subject] = nil
-                holds[subject] = nil
-            case .until(let moment):
-                if now >= moment { holds[subject] = nil }
-            }
-        }
+        setTimer(next.compactMap(\.self).min().map { start + .milliseconds($0) })
     }
 
     private func setTimer(_ moment: ContinuousClock.Instant?) {
@@ -192,10 +159,7 @@ actor Term {
     // MARK: Committing
 
     private func commit(_ step: Step) {
-        holds[step.subject] = .committing
-        for place in step.reservations where reservations[step.subject]?.contains(place) != true {
-            reservations[step.subject, default: []].append(place)
-        }
+        book.begin(step)
         let transaction = Transaction.if([leadership.condition] + step.compares.map(\.compare))
             .then(step.puts.map(\.operation) + step.deletes.map(\.operation))
             .else(.get(.key(leadership.key)))
@@ -220,7 +184,7 @@ actor Term {
                 failure = LeadershipLost("its key \(String(decoding: leadership.key, as: UTF8.self))")
             }
             logger.debug("a step was overtaken", metadata: ["subject": "\(step.subject)"])
-            holds[step.subject] = .untilTold(result.header.revision)
+            book.overtaken(step, at: result.header.revision)
             return
         }
         counters.change {
@@ -235,12 +199,9 @@ actor Term {
             ])
         // At once: the next step must know what this one took.
         view.apply(step, at: result.header.revision)
-        reservations[step.subject] = nil
-        holds[step.subject] = nil
+        book.succeeded(step)
     }
 
-    /// It may or may not have been executed, or may yet be. The watch tells, or the next step about it finds out: both
-    /// write the same record. Until then what it would take stays reserved.
     private func uncertain(_ step: Step, _ error: any Error) {
         counters.change { $0.failedCommits += 1 }
         let pause = backOff.next()
@@ -249,7 +210,7 @@ actor Term {
             metadata: [
                 "subject": "\(step.subject)", "reason": "\(error)", "after-ms": "\(pause.milliseconds)",
             ])
-        holds[step.subject] = .until(.now + pause)
+        book.notAnswered(step, until: uptime + pause.milliseconds)
     }
 }
 

@@ -1,0 +1,100 @@
+import LaunchModel
+
+@testable import Engine
+
+/// An engine's edge without I/O: the watch lags, answers get lost, and it may not know that it leads no longer.
+struct SimulatedEngine {
+    let name: String
+    private let electedAt: Int64
+    private let leadership: Step.Compare
+    private(set) var view: ClusterView
+    private var planner: Planner
+    private var book = StepBook()
+    /// Into the store's history.
+    private var cursor: Int
+    private var onTheirWay: [(step: Step, executedAt: Int64, isAnswered: Bool)] = []
+    private var wakeAt: Int64?
+    private var hasNews = true
+    private(set) var commits = 0
+
+    /// Is elected: puts its key, and reads.
+    init(name: String, _ store: inout SimulatedStore, at now: Int64) {
+        self.name = name
+        electedAt = now
+        let key = "\(Keys.engineElection)/\(name)-\(now)"
+        leadership = .init(key: key, modRevision: store.put([(key, Array(name.utf8))], lease: key))
+        view = store.readAll()
+        cursor = store.history.count
+        planner = Planner(leader: name, since: Timestamp(milliseconds: now), configuration: Planner.Configuration())
+    }
+
+    func isLeader(_ store: SimulatedStore) -> Bool { store.entries[leadership.key] != nil }
+
+    /// Its lease ends.
+    func depose(_ store: inout SimulatedStore) { store.endLease(leadership.key) }
+
+    mutating func tick(_ store: inout SimulatedStore, _ dice: inout Dice, at now: Int64, isCalm: Bool) {
+        follow(store, &dice, isCalm: isCalm)
+        execute(&store, at: now)
+        let uptime = now - electedAt
+        book.release(toldUpTo: view.revision, at: uptime)
+        guard hasNews || wakeAt.map({ $0 <= uptime }) ?? false || book.nextMoment != nil || book.waitsToBeTold else {
+            return
+        }
+        hasNews = false
+        let plan = planner.plan(
+            view, busy: book.busy, reservations: book.reservations,
+            at: .init(wall: Timestamp(milliseconds: now), uptime: uptime))
+        wakeAt = plan.wakeAt
+        for var step in plan.steps {
+            precondition(
+                step.compares.count < 120 && step.puts.count + step.deletes.count < 120, "a step is too large: \(step)")
+            step.compares.append(leadership)
+            book.begin(step)
+            let isAnswered = isCalm || !dice.one(in: 12)
+            onTheirWay.append((step, now + Int64(isCalm ? 0 : dice.number(0...5) * 100), isAnswered))
+            // One whose answer is lost may be executed at once, late, or never.
+            if !isAnswered {
+                book.notAnswered(step, until: uptime + 300)
+                if dice.one(in: 3) {
+                    onTheirWay.removeLast()
+                } else if dice.one(in: 2) {
+                    onTheirWay[onTheirWay.count - 1].executedAt += 3_000
+                }
+            }
+        }
+    }
+
+    /// Hears of what has happened, up to now or to some revision before.
+    private mutating func follow(_ store: SimulatedStore, _ dice: inout Dice, isCalm: Bool) {
+        guard cursor < store.history.count, isCalm || !dice.one(in: 4) else { return }
+        var end = isCalm || dice.one(in: 2) ? store.history.count : dice.number(cursor...store.history.count)
+        // All changes of one revision come together.
+        while end < store.history.count, end > cursor, store.history[end].revision == store.history[end - 1].revision {
+            end += 1
+        }
+        guard end > cursor else { return }
+        for (revision, key, change) in store.history[cursor..<end] { view.apply(key, change, at: revision) }
+        view.advance(to: store.history[end - 1].revision)
+        cursor = end
+        hasNews = true
+    }
+
+    private mutating func execute(_ store: inout SimulatedStore, at now: Int64) {
+        let due = onTheirWay.filter { $0.executedAt <= now }
+        onTheirWay.removeAll { $0.executedAt <= now }
+        for (step, _, isAnswered) in due {
+            let revision = store.commit(step)
+            precondition(revision == nil || isLeader(store), "\(name) wrote without leading: \(step)")
+            guard isAnswered else { continue }
+            hasNews = true
+            if let revision {
+                commits += 1
+                view.apply(step, at: revision)
+                book.succeeded(step)
+            } else {
+                book.overtaken(step, at: store.revision)
+            }
+        }
+    }
+}
