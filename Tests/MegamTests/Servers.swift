@@ -19,6 +19,8 @@ struct Complaint: Error, CustomStringConvertible {
 struct TestStore: Sendable {
     let client: EtcdClient
     let endpoint: String
+    /// For files; goes with the store.
+    let directory: String
 
     /// Runs one command line in this process.
     func megam(_ arguments: String...) async -> Outcome { await megam(arguments) }
@@ -32,7 +34,7 @@ struct TestStore: Sendable {
 
     /// A file with this text, and its path.
     func file(_ text: String) throws -> String {
-        let path = NSTemporaryDirectory() + "megam-\(UUID().uuidString).yaml"
+        let path = "\(directory)/\(UUID().uuidString).yaml"
         try Data(text.utf8).write(to: URL(fileURLWithPath: path))
         return path
     }
@@ -41,7 +43,6 @@ struct TestStore: Sendable {
     func launch(_ name: String) async throws -> Int64 {
         let path = try file("name: \(name)\ncomponents:\n  web: {command: [sleep, '100'], count: 2}\n")
         let outcome = await megam("launch", path)
-        try FileManager.default.removeItem(atPath: path)
         guard outcome.status == .done else { throw Complaint("launch: \(outcome.errors)") }
         let stored = try await client.get(.key(Keys.specification(name))).first
         return try #require(stored?.createRevision)
@@ -147,7 +148,7 @@ func withStore(_ body: (TestStore) async throws -> Void) async throws {
     var failure: (any Error)?
     do {
         _ = try await client.get("ready", timeout: .seconds(30))
-        try await body(TestStore(client: client, endpoint: "127.0.0.1:\(ports[0])"))
+        try await body(TestStore(client: client, endpoint: "127.0.0.1:\(ports[0])", directory: directory))
     } catch { failure = error }
     await client.close()
     kill(process.processIdentifier, SIGKILL)
