@@ -84,7 +84,10 @@ let package = Package(
 
         // The programs: flags, wiring, signals.
         .executableTarget(name: "gulpd", dependencies: ["Server", "Agent"]),
-        .executableTarget(name: "gulp-guard", dependencies: ["Guard"]),
+        // Without shared Swift libraries a guard is smaller and starts faster, and there are hundreds of them.
+        .executableTarget(
+            name: "gulp-guard", dependencies: ["Guard"],
+            linkerSettings: [.unsafeFlags(["-static-stdlib"], .when(configuration: .release))]),
         .executableTarget(
             name: "megamd",
             dependencies: ["Engine", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
