@@ -7,7 +7,7 @@ enum TransactionCommand {
         details: """
             Standard input holds three lists, each ended by an empty line: comparisons, the requests for when all of
             them hold, and the requests for when one does not.
-            A comparison is TARGET("KEY") OPERATOR "OPERAND" with single spaces. TARGET is value (or val), version
+            A comparison is TARGET("KEY") OPERATOR "OPERAND" with spaces as here. TARGET is value (or val), version
             (ver), create (c) or mod (m) for the revision that created or last wrote the key, or lease (its id, in
             hexadecimal); OPERATOR is =, !=, < or >.
             A request is a get, put or del command with its flags. Words that hold spaces stand in quotes.
@@ -18,7 +18,6 @@ enum TransactionCommand {
 
                 put key created
                 get other
-
             """,
         flags: [.bool("interactive", letter: "i", "say which list is awaited")],
         run: run)

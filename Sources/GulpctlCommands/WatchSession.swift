@@ -25,12 +25,17 @@ actor WatchSession {
     ///
     /// - Parameter endsWithTheLastWatch: return when the server has ended every watch; else go on for ever.
     func run(endsWithTheLastWatch: Bool) async throws {
+        /// When the last stream was lost on which watches had been served.
+        var lostAt: ContinuousClock.Instant?
         while !(endsWithTheLastWatch && ledger.isEmpty) {
             let stream = try await connection.openWatchStream()
             self.stream = stream
+            var hasServed = false
+            defer { if hasServed { lostAt = .now } }
             do {
                 try sendNext()
                 while let response = try await stream.next() {
+                    hasServed = true
                     let notices = ledger.received(response)
                     try sendNext()
                     for (printer, notice) in notices { try await printer.print(notice) }
@@ -39,13 +44,21 @@ actor WatchSession {
             } catch let error as RPCError {
                 self.stream = nil
                 try Task.checkCancellation()  // the program ends: that is no news of the watches
-                if !Self.isWorthAnotherStream(error) { try await endAll(because: error.commandText) }
+                let isElecting = !hasServed && (lostAt.map { ContinuousClock.now - $0 < Self.electionTime } ?? false)
+                if !Self.isWorthAnotherStream(error), !(isElecting && error.message == Self.noLeader) {
+                    try await endAll(because: error.commandText)
+                }
             }
             self.stream = nil
             ledger.streamLost()
             try await Task.sleep(for: .milliseconds(100))
         }
     }
+
+    private static let noLeader = "etcdserver: no leader"
+    /// For so long after the loss of a server, others that have no leader are taken to be electing one, and a server
+    /// that comes back not to have found it yet. (etcdctl ends its watches if it meets one then.)
+    private static let electionTime = Duration.seconds(10)
 
     private func sendNext() throws {
         // Taken only with a stream to send it on: what was taken counts as sent.
@@ -64,6 +77,6 @@ actor WatchSession {
     /// A server that has lost its leader ends its watches, so that their owners know; other trouble with
     /// a server or the way to it may be over on the next stream.
     private static func isWorthAnotherStream(_ error: RPCError) -> Bool {
-        (error.code == .unavailable || error.code == .internal) && error.message != "etcdserver: no leader"
+        (error.code == .unavailable || error.code == .internal) && error.message != noLeader
     }
 }
