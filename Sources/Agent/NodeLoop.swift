@@ -12,7 +12,7 @@ actor NodeLoop {
         case plan(Event)
         case news(Registrar.News)
         /// A transaction of reports has ended.
-        case wrote(number: Int, [ReportBook.Write], Result<Bool, any Error>)
+        case wrote(number: Int, [ReportBook.Write], Result<TransactionResult, any Error>)
         /// The moment waited for has come.
         case wake
     }
@@ -34,6 +34,8 @@ actor NodeLoop {
 
     /// How often components' outputs are looked at.
     private static let outputsInterval: Duration = .seconds(1)
+    /// Between two transactions of reports: while many instances start, many go into one.
+    private static let writeInterval: Duration = .milliseconds(20)
     /// After a transaction of reports that failed.
     private static let writePause: Duration = .seconds(1)
 
@@ -85,15 +87,17 @@ actor NodeLoop {
         case .news(.unregistered):
             registration = nil
             renewAt = nil
+            writing?.cancel()
             events.append(.unregistered)
         case .wrote(let number, let writes, let result):
             writing = nil
-            guard number == registration?.number else { return }
+            guard let registration, number == registration.number else { return }
             switch result {
-            case .success(true): book.done(writes, .now)
-            case .success(false):
-                registration?.doubt()
-                writeNotBefore = BootTime.now + Self.writePause
+            case .success(let result):
+                writeNotBefore = BootTime.now + Self.writeInterval
+                guard !result.succeeded else { return book.done(writes, revision: result.header.revision, .now) }
+                if result.get(0)?.first?.lease != registration.keeper.lease { registration.doubt() }
+                book.begin(StoredReport.read(result.get(1)?.kvs ?? [], lease: registration.keeper.lease))
             case .failure(let error):
                 logger.warning("cannot write reports", metadata: ["count": "\(writes.count)", "error": "\(error)"])
                 writeNotBefore = BootTime.now + Self.writePause
@@ -135,19 +139,21 @@ actor NodeLoop {
         guard writeNotBefore <= now.boot else { return writeNotBefore }
         let (writes, askAgain) = book.due(plan.reports, now.boot)
         guard !writes.isEmpty else { return askAgain }
-        let operations = writes.map { write -> Transaction.Operation in
-            switch write {
-            case .put(let instance, let report):
-                .put(Keys.report(node, instance), report.json, lease: registration.keeper.lease)
-            case .delete(let instance): .delete(.key(Keys.report(node, instance)))
-            }
-        }
-        let transaction = Transaction.if(registration.condition).then(operations)
+        let lease = registration.keeper.lease
+        let transaction = Transaction.if(.lease(.key(registration.aliveKey), .equal, lease))
+            .and(writes.map { .modRevision(.key(Keys.report(node, $0.instance)), .equal, $0.knownRevision) })
+            .then(
+                writes.map { write in
+                    let key = Keys.report(node, write.instance)
+                    return write.report.map { .put(key, $0.json, lease: lease) } ?? .delete(.key(key))
+                }
+            )
+            .else(.get(.key(registration.aliveKey)), .get(.prefix(Keys.reports(node))))
         writing = Task { [client, mailbox] in
-            let result: Result<Bool, any Error>
+            let result: Result<TransactionResult, any Error>
             do {
-                // The same when done twice, and nothing once the lease is another's.
-                result = .success(try await client.commit(transaction, mayRepeat: true).succeeded)
+                // Done twice it fails the second time, and what it then reads is what it wrote.
+                result = .success(try await client.commit(transaction, mayRepeat: true))
             } catch { result = .failure(error) }
             mailbox.post(.wrote(number: registration.number, writes, result))
         }

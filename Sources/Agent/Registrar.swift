@@ -8,8 +8,8 @@ struct Registration: Sendable {
     /// Grows with each.
     var number: Int
     var keeper: LeaseKeeper
-    /// What shows in the store that it still is the one.
-    var condition: Transaction.Compare
+    /// ``NodePresence``'s key.
+    var aliveKey: String
     /// Says that the store showed it to be over.
     var doubt: @Sendable () -> Void
 }
@@ -27,8 +27,8 @@ struct Registration: Sendable {
 struct Registrar: Sendable {
     /// What it tells, in this order.
     enum News: Sendable {
-        /// With the reports that lie in the store: those under this registration's lease, and nil for others.
-        case registered(Registration, reports: [InstanceID: Report?])
+        /// With the reports that lie in the store.
+        case registered(Registration, reports: [InstanceID: StoredReport])
         /// All assignments, or those that changed (`isAll` false).
         case wishes(number: Int, [InstanceID: Wish], isAll: Bool)
         case unregistered
@@ -68,7 +68,7 @@ struct Registrar: Sendable {
                 // One stream for each registration: it ends with the task that reads it.
                 let (doubts, doubt) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
                 let registration = Registration(
-                    number: number, keeper: keeper, condition: .lease(.key(aliveKey), .equal, keeper.lease),
+                    number: number, keeper: keeper, aliveKey: aliveKey,
                     doubt: { doubt.yield() })
                 try await serve(registration, doubts)
             } catch {
@@ -191,7 +191,8 @@ struct Registrar: Sendable {
             }
             if isFirst {
                 isFirst = false
-                tell(.registered(registration, reports: reports(read.get(1)?.kvs ?? [], registration)))
+                let reports = StoredReport.read(read.get(1)?.kvs ?? [], lease: registration.keeper.lease)
+                tell(.registered(registration, reports: reports))
             }
             let wishes = own.compactMap { kv in wish(of: kv, isThere: true) }
             tell(.wishes(number: registration.number, Dictionary(wishes) { _, new in new }, isAll: true))
@@ -232,16 +233,6 @@ struct Registrar: Sendable {
             return nil
         }
         return (instance, isThere ? Wish(kv, of: instance) : .absent)
-    }
-
-    private func reports(_ kvs: [KeyValue], _ registration: Registration) -> [InstanceID: Report?] {
-        var reports: [InstanceID: Report?] = [:]
-        for kv in kvs {
-            guard case .report(_, let instance) = Place(key: kv.key) else { continue }
-            let isOurs = kv.lease == registration.keeper.lease
-            reports.updateValue(isOurs ? try? Report(json: kv.value) : nil, forKey: instance)
-        }
-        return reports
     }
 }
 

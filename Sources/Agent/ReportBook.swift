@@ -1,15 +1,41 @@
+import EtcdClient
 import Guard
 import LaunchModel
 
-/// Which reports lie in the store under the present lease, and which are to be written next.
+/// What lies in the store for one report.
+struct StoredReport: Hashable, Sendable {
+    /// nil: nothing that stands, for it is under another lease or cannot be read.
+    var report: Report?
+    /// The revision that wrote the key.
+    var revision: Int64
+
+    /// What the keys of a node's reports say to an agent with this lease.
+    static func read(_ kvs: [KeyValue], lease: LeaseID) -> [InstanceID: StoredReport] {
+        var stored: [InstanceID: StoredReport] = [:]
+        for kv in kvs {
+            guard case .report(_, let instance) = Place(key: kv.key) else { continue }
+            let report = kv.lease == lease ? try? Report(json: kv.value) : nil
+            stored[instance] = StoredReport(report: report, revision: kv.modRevision)
+        }
+        return stored
+    }
+}
+
+/// Which reports lie in the store, and which are to be written next.
 ///
 /// A report is written when it changed: at once if its state did, else at most once a second. So a component that
 /// talks much, or ends and is started in a loop, costs bounded writes.
+///
+/// Each write names the revision that it replaces. So one that was held up on its way, and given up, cannot land on a
+/// later one and stay.
 struct ReportBook: Sendable {
     /// One step of a transaction.
-    enum Write: Hashable, Sendable {
-        case put(InstanceID, Report)
-        case delete(InstanceID)
+    struct Write: Hashable, Sendable {
+        var instance: InstanceID
+        /// nil: the key is deleted.
+        var report: Report?
+        /// What it replaces; 0: nothing.
+        var knownRevision: Int64
     }
 
     /// As many steps as any store allows in one transaction (etcd: 128).
@@ -19,12 +45,10 @@ struct ReportBook: Sendable {
     /// The shortest time between two writes of a report whose state has not changed.
     static let shortestInterval: Duration = .seconds(1)
 
-    private var written: [InstanceID: (report: Report?, at: BootTime)] = [:]
+    private var written: [InstanceID: (stored: StoredReport, at: BootTime)] = [:]
 
-    /// Begins under a registration.
-    ///
-    /// - Parameter stored: what was read after it: what lies there under this lease, and (nil) all else.
-    mutating func begin(_ stored: [InstanceID: Report?]) {
+    /// Begins with what was read from the store, under a registration or after a write that met another revision.
+    mutating func begin(_ stored: [InstanceID: StoredReport]) {
         written = stored.mapValues { ($0, BootTime(nanoseconds: 0)) }
     }
 
@@ -35,32 +59,32 @@ struct ReportBook: Sendable {
         var askAgain: BootTime?
         for instance in Set(written.keys).union(wanted.keys).sorted() {
             guard writes.count < Self.mostWrites, bytes < Self.mostBytes else { return (writes, now) }
-            guard let report = wanted[instance] else {
-                writes.append(.delete(instance))
-                continue
-            }
-            if let (last, at) = written[instance], let last {
+            let present = written[instance]
+            let report = wanted[instance]
+            if let report, let present, let last = present.stored.report {
                 if last == report { continue }
                 let isChangeOfState =
                     (last.state, last.token, last.generation) != (report.state, report.token, report.generation)
-                let allowed = at + Self.shortestInterval
+                let allowed = present.at + Self.shortestInterval
                 if !isChangeOfState, allowed > now {
                     askAgain = min(askAgain ?? allowed, allowed)
                     continue
                 }
             }
-            writes.append(.put(instance, report))
-            bytes += report.json.count
+            writes.append(
+                Write(instance: instance, report: report, knownRevision: present?.stored.revision ?? 0))
+            bytes += report?.json.count ?? 0
         }
         return (writes, askAgain)
     }
 
-    /// The writes are in the store.
-    mutating func done(_ writes: [Write], _ now: BootTime) {
+    /// The writes are in the store, by this revision.
+    mutating func done(_ writes: [Write], revision: Int64, _ now: BootTime) {
         for write in writes {
-            switch write {
-            case .put(let instance, let report): written[instance] = (report, now)
-            case .delete(let instance): written[instance] = nil
+            if let report = write.report {
+                written[write.instance] = (StoredReport(report: report, revision: revision), now)
+            } else {
+                written[write.instance] = nil
             }
         }
     }

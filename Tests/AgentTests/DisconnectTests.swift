@@ -150,22 +150,28 @@ private typealias H = PlanHarness
         let second = InstanceID(assembly: "hello", component: "web", index: 1)
         var report = Report(token: 7, generation: 1, state: .starting, since: Timestamp(milliseconds: 0))
         let now = BootTime(nanoseconds: 1_000_000_000_000)
-        book.begin([second: nil])
+        book.begin([second: StoredReport(report: nil, revision: 8)])
+        typealias Write = ReportBook.Write
         var due = book.due([web: report], now)
-        #expect(due.writes == [.put(web, report), .delete(second)])
-        book.done(due.writes, now)
+        #expect(
+            due.writes == [
+                Write(instance: web, report: report, knownRevision: 0),
+                Write(instance: second, report: nil, knownRevision: 8),
+            ])
+        book.done(due.writes, revision: 9, now)
         report.outputs = ["a": "b"]
         due = book.due([web: report], now + .milliseconds(400))
         #expect(due.writes.isEmpty)
         #expect(due.askAgain == now + .seconds(1))
-        #expect(book.due([web: report], now + .seconds(1)).writes == [.put(web, report)])
+        let next = [Write(instance: web, report: report, knownRevision: 9)]
+        #expect(book.due([web: report], now + .seconds(1)).writes == next)
         report.state = .running
-        #expect(book.due([web: report], now + .milliseconds(400)).writes == [.put(web, report)])
+        #expect(book.due([web: report], now + .milliseconds(400)).writes.map(\.report) == [report])
         // What the lease's last registration wrote stands; under another lease all is written again.
-        book.begin([web: report])
+        book.begin([web: StoredReport(report: report, revision: 12)])
         #expect(book.due([web: report], now).writes.isEmpty)
-        book.begin([web: nil])
-        #expect(book.due([web: report], now).writes == [.put(web, report)])
+        book.begin([web: StoredReport(report: nil, revision: 12)])
+        #expect(book.due([web: report], now).writes == [Write(instance: web, report: report, knownRevision: 12)])
     }
 
     @Test func aTransactionHasAtMostAHundredReports() {

@@ -68,6 +68,25 @@ extension WithProcesses {
             }
         }
 
+        @Test func aReportThatSomethingOverwroteIsPutRightWithTheNextChange() async throws {
+            try await Scene.with { scene in
+                let agent = try WorkingAgent(try scene.configuration())
+                try await scene.assign(
+                    Scene.shell("while :; do echo at=$(date +%s) > $MEGAM_OUTPUTS; sleep 0.5; done"))
+                var report = try await scene.reported(.running) { !$0.outputs.isEmpty }
+                // As a transaction that was held up on its way would.
+                report.state = .starting
+                report.pid = 1
+                try await scene.client.put(Keys.report(Scene.node, Scene.instance), report.json)
+                let after = try await scene.reported(.running)
+                #expect(after.pid != 1)
+                let key = try #require(try await scene.client.get(.key(Keys.report(Scene.node, Scene.instance))).first)
+                let alive = try #require(try await scene.client.get(.key(Keys.alive(Scene.node))).first)
+                #expect(key.lease == alive.lease)
+                await agent.stop()
+            }
+        }
+
         @Test func aComponentKeepsItsPidWhenAnotherAgentTakesOver() async throws {
             try await Scene.with { scene in
                 let first = try WorkingAgent(try scene.configuration())
