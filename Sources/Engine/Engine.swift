@@ -90,7 +90,8 @@ public final class Engine: Sendable {
 
     /// Ends the lease, and with it the candidacy, so that another need not wait for it to expire.
     private func resign(_ keeper: LeaseKeeper) async {
-        guard keeper.loss == nil else { return }
+        // One that is overdue may live yet, and this engine's next candidacy would wait for it.
+        guard keeper.loss != .ended else { return }
         // In a task of its own: this one may be cancelled.
         await Task { try? await keeper.revoke(timeout: .seconds(2)) }.value
     }

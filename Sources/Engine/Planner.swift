@@ -194,6 +194,11 @@ public struct Planner: Sendable {
         var step = Step(.status)
         step.compares = [.init(key: Keys.engineStatus, modRevision: view.status?.modRevision ?? 0)]
         step.puts = [.init(key: Keys.engineStatus, value: wanted.json)]
+        if let brake = wanted.brake {
+            step.story = ["the brake holds: \(brake.reason)"]
+        } else if view.status?.value?.brake != nil {
+            step.story = ["the brake is released"]
+        }
         return step
     }
 
@@ -210,6 +215,7 @@ public struct Planner: Sendable {
                 .init(key: Keys.alive(node), modRevision: 0),
             ]
             step.deletes = [.key(Keys.node(node))]
+            step.story = ["it has been gone for long, and is forgotten"]
             return step
         }
     }

@@ -6,10 +6,18 @@ import LaunchModel
 /// Two steps about one assembly exclude each other, since both write its record and compare its revision.
 public struct Step: Sendable, Hashable {
     /// What it is about. There is at most one step about each on its way.
-    public enum Subject: Sendable, Hashable {
+    public enum Subject: Sendable, Hashable, CustomStringConvertible {
         case status
         case node(String)
         case assembly(String)
+
+        public var description: String {
+            switch self {
+            case .status: "engine"
+            case .node(let name): "node \(name)"
+            case .assembly(let name): name
+            }
+        }
     }
 
     /// A key's mod revision; 0: there is no such key.
@@ -38,6 +46,9 @@ public struct Step: Sendable, Hashable {
     public var deletes: [Span] = []
     /// What the new assignments take of their nodes, for as long as it is unknown whether they were written.
     public var reservations: [Reservation] = []
+
+    /// What happens with it, in sentences, for the log.
+    public var story: [String] = []
 
     public init(_ subject: Subject) { self.subject = subject }
 

@@ -119,6 +119,7 @@ struct StepDraft {
         {
             (first, next) = (old.firstEvent, old.nextEvent)
         }
+        step.story = events.map(\.text)
         for event in events {
             step.puts.append(.init(key: Keys.event(name, next), value: event.json))
             next += 1

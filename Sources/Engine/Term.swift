@@ -15,6 +15,8 @@ actor Term {
     private var planner: Planner
     private var book = StepBook()
     private var backOff = BackOff()
+    /// When the store is asked again after it did not answer.
+    private var retryAt: Int64 = 0
     private var commits: [Step.Subject: Task<Void, Never>] = [:]
     private var watch: Watch?
     private var failure: (any Error)?
@@ -197,6 +199,7 @@ actor Term {
                 "subject": "\(step.subject)", "revision": "\(result.header.revision)", "puts": "\(step.puts.count)",
                 "deletes": "\(step.deletes.count)",
             ])
+        for text in step.story { logger.info("\(text)", metadata: ["subject": "\(step.subject)"]) }
         // At once: the next step must know what this one took.
         view.apply(step, at: result.header.revision)
         book.succeeded(step)
@@ -204,13 +207,14 @@ actor Term {
 
     private func uncertain(_ step: Step, _ error: any Error) {
         counters.change { $0.failedCommits += 1 }
-        let pause = backOff.next()
+        // Those that fail together count once.
+        if uptime >= retryAt { retryAt = uptime + backOff.next().milliseconds }
         logger.warning(
             "a transaction was not answered; trying again",
             metadata: [
-                "subject": "\(step.subject)", "reason": "\(error)", "after-ms": "\(pause.milliseconds)",
+                "subject": "\(step.subject)", "reason": "\(error)", "after-ms": "\(retryAt - uptime)",
             ])
-        book.notAnswered(step, until: uptime + pause.milliseconds)
+        book.notAnswered(step, until: retryAt)
     }
 }
 

@@ -28,6 +28,16 @@ struct SimulatedEngine {
         planner = Planner(leader: name, since: Timestamp(milliseconds: now), configuration: Planner.Configuration())
     }
 
+    /// The nodes off which something is being taken at this moment.
+    var nodesGivenUp: [String] {
+        onTheirWay.flatMap(\.step.deletes).compactMap { span in
+            guard case .key(let key) = span, case .assignment(let node, _) = Place(key: Array(key.utf8)) else {
+                return nil
+            }
+            return node
+        }
+    }
+
     func isLeader(_ store: SimulatedStore) -> Bool { store.entries[leadership.key] != nil }
 
     /// Its lease ends.
