@@ -1,8 +1,6 @@
 import EtcdClient
-import Guard
 import LaunchModel
 import Logging
-import NIOCore
 
 /// # Agent: the components on one node
 ///
@@ -27,7 +25,8 @@ import NIOCore
 /// - Attempt n+1 of an instance begins only when attempt n is dead for certain.
 /// - A component of `on-disconnect: stop` runs only until a deadline that lies before the end of the node's lease, and
 ///   that is moved on only for assignments that were seen under the present registration. So it never runs here while
-///   it can be started elsewhere.
+///   it can be started elsewhere. It begins only after a report lies in the store that was written on the condition that
+///   its assignment was there: who takes the assignment away sees that it was taken up, and when it is over.
 /// - Nothing else is stopped because the store is away. It is restarted by its policy meanwhile, and what happened is
 ///   reported afterwards.
 /// - What must outlast the agent is in its directory before the step that depends on it: an agent that is killed at

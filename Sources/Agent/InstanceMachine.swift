@@ -39,6 +39,8 @@ struct InstanceMachine: Sendable {
     private(set) var wish = Wish.unknown
     /// The wish was read under the present registration.
     private(set) var isWishFresh = false
+    /// The token of the report that lies in the store under the present registration.
+    private var storedToken: Int64?
     /// nil: nothing was done or found here under any assignment.
     private(set) var record: InstanceRecord?
     private(set) var run: LiveRun?
@@ -133,7 +135,13 @@ extension InstanceMachine {
         isWishFresh = true
     }
 
-    mutating func registrationEnded() { isWishFresh = false }
+    mutating func registrationEnded() {
+        isWishFresh = false
+        storedToken = nil
+    }
+
+    /// A report about this assignment lies in the store.
+    mutating func reported(token: Int64) { storedToken = token }
 
     mutating func started(_ key: RunKey, pid: Int32, at startedAt: Int64, _ now: Now) {
         guard run?.key == key else { return }
@@ -205,6 +213,7 @@ extension InstanceMachine {
             savedRecord = nil
             retryAt = nil
             clearAgainAt = nil
+            storedToken = nil
         } else {
             clearAgainAt = now.boot + Self.killSlack
         }
@@ -230,6 +239,14 @@ extension InstanceMachine {
             effects.insert(.save(instance, record), at: 0)
         }
         return effects
+    }
+
+    /// The token of the assignment that must be there when the next report is written, because a run waits for that.
+    var awaitedToken: Int64? {
+        guard run == nil, isWishFresh, case .assigned(let token, let assignment) = wish, assignment.run,
+            assignment.component.onDisconnect == .stop, storedToken != token, record?.token == token
+        else { return nil }
+        return token
     }
 
     /// Moves the deadline of a run whose assignment was seen under the present registration.
@@ -351,6 +368,12 @@ extension InstanceMachine {
         switch component.onDisconnect {
         case .stop:
             guard isWishFresh, let until = authority.runsUntil, now.boot + Self.shortestLife <= until else { return [] }
+            // In this order: whoever takes the assignment away sees a report then, and waits until it is gone before
+            // the instance runs elsewhere.
+            guard storedToken == token else {
+                if record?.state == nil { record?.enter(.starting, now) }
+                return []
+            }
             deadline = until
         case .keep:
             guard isWishFresh || authority.trustsFiles else { return [] }

@@ -78,7 +78,7 @@ actor NodeLoop {
         case .news(.registered(let registration, let reports)):
             self.registration = registration
             book.begin(reports)
-            events.append(.registered)
+            events += [.registered, .reported(book.tokens)]
         case .news(.wishes(let number, let wishes, let isAll)):
             guard number == registration?.number else { return }
             events.append(isAll ? .assignments(wishes) : .changed(wishes))
@@ -95,9 +95,13 @@ actor NodeLoop {
             switch result {
             case .success(let result):
                 writeNotBefore = BootTime.now + Self.writeInterval
-                guard !result.succeeded else { return book.done(writes, revision: result.header.revision, .now) }
+                guard !result.succeeded else {
+                    book.done(writes, revision: result.header.revision, .now)
+                    return events.append(.reported(book.tokens))
+                }
                 if result.get(0)?.first?.lease != registration.keeper.lease { registration.doubt() }
                 book.begin(StoredReport.read(result.get(1)?.kvs ?? [], lease: registration.keeper.lease))
+                events.append(.reported(book.tokens))
             case .failure(let error):
                 logger.warning("cannot write reports", metadata: ["count": "\(writes.count)", "error": "\(error)"])
                 writeNotBefore = BootTime.now + Self.writePause
@@ -137,11 +141,18 @@ actor NodeLoop {
     private func writeReports(_ now: Now) -> BootTime? {
         guard let registration, writing == nil else { return nil }
         guard writeNotBefore <= now.boot else { return writeNotBefore }
-        let (writes, askAgain) = book.due(plan.reports, now.boot)
+        let (writes, askAgain) = book.due(plan.reports, awaited: plan.awaitedTokens, now.boot)
         guard !writes.isEmpty else { return askAgain }
         let lease = registration.keeper.lease
         let transaction = Transaction.if(.lease(.key(registration.aliveKey), .equal, lease))
             .and(writes.map { .modRevision(.key(Keys.report(node, $0.instance)), .equal, $0.knownRevision) })
+            .and(
+                writes.compactMap { write in
+                    write.awaitedToken.map {
+                        .createRevision(.key(Keys.assignment(node, write.instance)), .equal, $0)
+                    }
+                }
+            )
             .then(
                 writes.map { write in
                     let key = Keys.report(node, write.instance)

@@ -36,6 +36,8 @@ enum Event: Sendable {
     case killFailed(RunKey)
     case cleared(InstanceID, Bool)
     case outputs(RunKey, [String: String])
+    /// Reports about the assignments of these tokens lie in the store, under the present registration.
+    case reported([InstanceID: Int64])
     /// The moment of ``NodePlan/nextWake(after:)`` has come.
     case tick
 }
@@ -87,6 +89,9 @@ struct NodePlan: Sendable {
     /// What is to be in the store, for every instance that is reported.
     var reports: [InstanceID: Report] { machines.compactMapValues(\.report) }
 
+    /// Instances whose report is to be written only if the assignment of this token is there.
+    var awaitedTokens: [InstanceID: Int64] { machines.compactMapValues(\.awaitedToken) }
+
     /// Runs whose child is up, for their outputs.
     var runsUp: [RunKey] { machines.values.compactMap(\.run).filter { $0.upSince != nil }.map(\.key).sorted() }
 
@@ -123,6 +128,7 @@ struct NodePlan: Sendable {
         case .killFailed(let key): machines[key.instance]?.killFailed(key, now)
         case .cleared(let instance, let succeeded): machines[instance]?.cleared(succeeded, now)
         case .outputs(let key, let outputs): machines[key.instance]?.hasOutputs(key, outputs)
+        case .reported(let tokens): for (instance, token) in tokens { machines[instance]?.reported(token: token) }
         case .tick: break
         }
         return []

@@ -36,10 +36,12 @@ struct ReportBook: Sendable {
         var report: Report?
         /// What it replaces; 0: nothing.
         var knownRevision: Int64
+        /// Only if the assignment of this token is there.
+        var awaitedToken: Int64?
     }
 
-    /// As many steps as any store allows in one transaction (etcd: 128).
-    static let mostWrites = 100
+    /// Twice as many compares and one are what any store allows in one transaction (etcd: 128).
+    static let mostWrites = 60
     /// So that a transaction stays far below what a store accepts (etcd: 1.5 MiB).
     static let mostBytes = 512 << 10
     /// The shortest time between two writes of a report whose state has not changed.
@@ -52,8 +54,15 @@ struct ReportBook: Sendable {
         written = stored.mapValues { ($0, BootTime(nanoseconds: 0)) }
     }
 
+    /// What is there, about which assignments.
+    var tokens: [InstanceID: Int64] { written.compactMapValues(\.stored.report?.token) }
+
     /// What to write now (each key once, in order), and when to ask again although nothing has happened.
-    func due(_ wanted: [InstanceID: Report], _ now: BootTime) -> (writes: [Write], askAgain: BootTime?) {
+    ///
+    /// - Parameter awaited: assignments that must be there for their reports to be written.
+    func due(
+        _ wanted: [InstanceID: Report], awaited: [InstanceID: Int64] = [:], _ now: BootTime
+    ) -> (writes: [Write], askAgain: BootTime?) {
         var writes: [Write] = []
         var bytes = 0
         var askAgain: BootTime?
@@ -72,7 +81,9 @@ struct ReportBook: Sendable {
                 }
             }
             writes.append(
-                Write(instance: instance, report: report, knownRevision: present?.stored.revision ?? 0))
+                Write(
+                    instance: instance, report: report, knownRevision: present?.stored.revision ?? 0,
+                    awaitedToken: report == nil ? nil : awaited[instance]))
             bytes += report?.json.count ?? 0
         }
         return (writes, askAgain)

@@ -34,7 +34,9 @@ struct PlanHarness {
 
     /// Registered, with these assignments.
     mutating func register(_ wishes: [InstanceID: Wish], certainFor: Duration = .seconds(8)) -> [Effect] {
-        plan.handle([.registered, .assignments(wishes), .leaseCertain(until: now.boot + certainFor)], now)
+        let events: [Event] = [.registered, .assignments(wishes), .leaseCertain(until: now.boot + certainFor)]
+        // And what is reported at once is written.
+        return plan.handle(events, now) + plan.handle([.reported(plan.reports.mapValues(\.token))], now)
     }
 
     static func component(_ change: (inout ComponentSpecification) -> Void = { _ in }) -> ComponentSpecification {

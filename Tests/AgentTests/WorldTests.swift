@@ -164,6 +164,13 @@ private struct World {
         self.plan = plan
     }
 
+    /// A transaction of reports: it is seen to by an engine that takes an assignment away afterwards.
+    mutating func writeReports() {
+        guard isRegistered, let plan else { return }
+        let tokens = plan.reports.mapValues(\.token).filter { assigned[$0.key]?.token == $0.value }
+        inbox.append(.reported(tokens))
+    }
+
     mutating func think() {
         guard !inbox.isEmpty, let effects = plan?.handle(inbox, now) else { return }
         inbox = []
@@ -223,7 +230,8 @@ private struct World {
     mutating func step() {
         switch Int.random(in: 0..<100, using: &random) {
         case 0..<25: doQuick(mayFail: true)
-        case 25..<35: doSlow(mayFail: true)
+        case 25..<32: doSlow(mayFail: true)
+        case 32..<35: writeReports()
         case 35..<60: think()
         case 60..<68: pass(.milliseconds(Int.random(in: 1...4_000, using: &random)))
         case 68..<80: advanceRun(mayFreeze: true)
@@ -244,6 +252,8 @@ private struct World {
             pass(.seconds(5))
             renew()
             for _ in 0..<3 {
+                think()
+                writeReports()
                 think()
                 while !quick.isEmpty { doQuick(mayFail: false) }
                 while !slow.isEmpty { doSlow(mayFail: false) }
@@ -285,7 +295,7 @@ private struct SeededGenerator: RandomNumberGenerator {
         for seed in 1...200 as ClosedRange<UInt64> {
             var world = World(seed: seed)
             world.startAgent()
-            for _ in 0..<600 { world.step() }
+            for _ in 0..<800 { world.step() }
             world.settle()
             starts += world.startCount
             guard world.complaints.isEmpty else {
