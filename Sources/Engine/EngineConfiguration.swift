@@ -27,6 +27,7 @@ public struct EngineConfiguration: Sendable {
     var planner: Planner.Configuration {
         var planner = Planner.Configuration()
         planner.nodeGrace = nodeGrace.milliseconds
+        planner.brakeAftermath = 3 * nodeGrace.milliseconds
         planner.brakeWindow = brakeWindow.milliseconds
         planner.forgetNodesAfter = forgetNodesAfter.milliseconds
         planner.reasonInterval = reasonInterval.milliseconds

@@ -14,6 +14,9 @@ public struct Planner: Sendable {
         /// agents' lease time apart, and the brake must see all of them before the first is moved. And a new leader
         /// may come out of an outage of the store in which leases ended: the nodes that live need time to register again.
         public var nodeGrace: Int64 = 5_000
+        /// How long after the brake was released nothing is moved yet: the nodes come back one after the other, and those
+        /// that follow are not to be given up as soon as half of them are there.
+        public var brakeAftermath: Int64 = 15_000
         /// For how long a node that went down with nothing on it still counts for the brake.
         public var brakeWindow: Int64 = 60_000
         /// After how long the record of an absent node that has no assignments is deleted.
@@ -52,6 +55,7 @@ public struct Planner: Sendable {
     private var seenAlive: Set<String> = []
     private var wentDownAt: [String: Int64] = [:]
     private var reasonWrittenAt: [String: Int64] = [:]
+    private var lastBrakedAt: Int64?
 
     /// - Parameters:
     ///   - leader: the engine's name.
@@ -155,14 +159,6 @@ public struct Planner: Sendable {
         wentDownAt = wentDownAt.filter { known.contains($0.key) }
         seenAlive.formIntersection(known)
 
-        var lost: Set<String> = []
-        for (node, since) in absentSince {
-            if since + configuration.nodeGrace <= now.uptime {
-                lost.insert(node)
-            } else if occupied.contains(node) {
-                plan.wake(at: since + configuration.nodeGrace)
-            }
-        }
         // A node whose record was deleted is gone because somebody says so: it does not count.
         let dead = absentSince.keys.filter { node in
             guard view.nodes[node] != nil else { return false }
@@ -175,6 +171,14 @@ public struct Planner: Sendable {
         }
         // Exactly half is not more than half: of two nodes one may be lost and its instances move.
         let isBraked = dead.count > alive.count
+        // The brake on record may be that of a leader before this one.
+        if isBraked || view.status?.value?.brake != nil { lastBrakedAt = now.uptime }
+        let earliest = lastBrakedAt.map { $0 + configuration.brakeAftermath } ?? .min
+        var lost: Set<String> = []
+        for (node, since) in absentSince {
+            let moment = max(since + configuration.nodeGrace, earliest)
+            if moment <= now.uptime { lost.insert(node) } else if occupied.contains(node) { plan.wake(at: moment) }
+        }
         return NodesNow(alive: alive, lost: lost, seeminglyDead: dead.sorted(), isBraked: isBraked)
     }
 
@@ -186,8 +190,8 @@ public struct Planner: Sendable {
                 since: view.status?.value?.brake?.since ?? now.wall,
                 reason:
                     "\(nodes.seeminglyDead.count) of \(all) nodes seem dead, which is more likely the network than all of "
-                    + "them; nothing is moved until half of them are there, or the records (\(Keys.nodes)NAME) of those "
-                    + "that are gone for good are deleted",
+                    + "them; nothing is moved until half of them are there, or those that are gone for good are "
+                    + "forgotten (`megam nodes forget NAME`)",
                 nodes: nodes.seeminglyDead)
         }
         guard view.status?.value != wanted else { return nil }
