@@ -97,12 +97,7 @@ final class RunStore: Sendable {
         case .renew(let key, let moment): renew(key, moment)
         case .kill(let key):
             logger.warning("the guard does not end its run; killing both", metadata: metadata(key))
-            slowQueue.async { [self] in
-                do throws(GuardError) { try directory(key).killNow() } catch {
-                    logger.error("cannot kill a run", metadata: metadata(key).with("error", error))
-                    emit(.killFailed(key))
-                }
-            }
+            slowQueue.async { [self] in kill(key) }
         case .clear(let instance): slowQueue.async { [self] in clear(instance) }
         }
     }
@@ -152,6 +147,23 @@ final class RunStore: Sendable {
             }
             logger.info("a run is over", metadata: metadata(key).with("outcome", outcome.words))
             emit(.ended(key, outcome))
+        }
+    }
+
+    private func kill(_ key: RunKey) {
+        do throws(GuardError) {
+            do throws(GuardError) { try directory(key).killNow() } catch {
+                // Without its directory it is found by its marker, and nobody else tells its end.
+                guard access("\(data.run(key))/specification", F_OK) != 0 else { throw error }
+                try RunDirectory.sweep(runID: data.runID(key))
+                emit(
+                    .ended(
+                        key,
+                        RunOutcome(ending: .lost, cause: .stopRequested, endedAt: Timestamp.now.milliseconds)))
+            }
+        } catch {
+            logger.error("cannot kill a run", metadata: metadata(key).with("error", error))
+            emit(.killFailed(key))
         }
     }
 
@@ -235,7 +247,10 @@ final class RunStore: Sendable {
                 throw AgentError(cannot: "remove", data.state(of: instance))
             }
             for key in data.runs(of: instance) {
-                try directory(key).remove()
+                do { try directory(key).remove() } catch {
+                    // Damaged meanwhile: what matters is that nothing of it lives. The files go below.
+                    try RunDirectory.sweep(runID: data.runID(key))
+                }
                 runs.withLock { $0[key] = nil }
             }
             if access(folder, F_OK) == 0 { try FileManager.default.removeItem(atPath: folder) }

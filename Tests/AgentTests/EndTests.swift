@@ -81,6 +81,21 @@ extension WithProcesses {
             }
         }
 
+        @Test func aRunWhoseDirectoryIsDeletedDoesNotOutliveItsAssignment() async throws {
+            try await Scene.with { scene in
+                let agent = try WorkingAgent(try scene.configuration())
+                try await scene.assign(Scene.shell("exec sleep 1000") { $0.stopGraceMilliseconds = 100 })
+                let pid = try #require(try await scene.reported(.running).pid)
+                try FileManager.default.removeItem(atPath: "\(scene.directory)/agent/runs/hello.web.0")
+                try await scene.unassign()
+                try await eventually("it is dead and not reported", within: .seconds(30)) {
+                    let report = try await scene.report()
+                    return report == nil && !isAlive(pid)
+                }
+                await agent.stop()
+            }
+        }
+
         @Test func aStoppedInstanceKeepsItsPlaceAndADamagedRunIsSetAside() async throws {
             try await Scene.with { scene in
                 let first = try WorkingAgent(try scene.configuration())
