@@ -49,6 +49,8 @@ struct PreparedConnection: EtcdConnection {
     let requests = Locked<[any SwiftProtobuf.Message]>([])
     /// One list of answers for every watch stream that is opened; then no more streams.
     var streams: [[Etcdserverpb_WatchResponse]] = []
+    /// How each of these ends: UNAVAILABLE with this text; "gone" where there is none.
+    var endings: [String] = []
     /// Streams without prepared answers stay open and say nothing.
     var keepsStreamsOpen = false
     /// What the commands have sent on watch streams.
@@ -70,7 +72,9 @@ struct PreparedConnection: EtcdConnection {
         opened.change { $0 += 1 }
         if keepsStreamsOpen { return SilentStream() }
         guard index < streams.count else { throw CommandFailure("no more streams", .error) }
-        return PreparedStream(answers: Locked(streams[index]), sent: sent)
+        return PreparedStream(
+            answers: Locked(streams[index]), ending: endings.indices.contains(index) ? endings[index] : "gone",
+            sent: sent)
     }
 }
 
@@ -85,11 +89,12 @@ private struct SilentStream: WatchStream {
 /// Ends with UNAVAILABLE after its last answer, as a stream does whose server goes away.
 private struct PreparedStream: WatchStream {
     let answers: Locked<[Etcdserverpb_WatchResponse]>
+    let ending: String
     let sent: Locked<[Etcdserverpb_WatchRequest]>
 
     func send(_ request: Etcdserverpb_WatchRequest) { sent.change { $0.append(request) } }
     func next() async throws -> Etcdserverpb_WatchResponse? {
-        guard let first = answers.read({ $0.first }) else { throw RPCError(.unavailable, "gone") }
+        guard let first = answers.read({ $0.first }) else { throw RPCError(.unavailable, ending) }
         answers.change { $0.removeFirst() }
         return first
     }

@@ -171,6 +171,29 @@ struct WatchTests {
             ])
     }
 
+    @Test func aWatchOutlastsTheElectionAfterAServersLoss() async {
+        var connection = PreparedConnection()
+        connection.streams = [
+            [created(0), put("w", "1", revision: 11)], [], [created(0, revision: 11), put("w", "2", revision: 12)],
+        ]
+        connection.endings = ["gone", "etcdserver: no leader"]
+        let result = await gulpctl("watch", "w", connection: connection)
+        #expect(result.output == "PUT\nw\n1\nPUT\nw\n2\n")
+    }
+
+    @Test func aWatchEndsWhenItsServerLosesTheLeaderOrNeverHadOne() async {
+        for answers in [[created(0), put("w", "1", revision: 11)], []] {
+            var connection = PreparedConnection()
+            connection.streams = [answers]
+            connection.endings = ["etcdserver: no leader"]
+            let result = await gulpctl("watch", "w", connection: connection)
+            #expect(result.status == 5)
+            #expect(
+                result.errors
+                    == "watch was canceled (etcdserver: no leader)\nError: watch is canceled by the server\n")
+        }
+    }
+
     @Test func theKeyMayComeFromTheEnvironment() async {
         var connection = PreparedConnection()
         connection.streams = [[]]
