@@ -155,6 +155,34 @@ private func component(
         #expect(world.state("hello") == .initialized && world.reason("hello").isEmpty)
     }
 
+    @Test func whatAStepOnItsWayTakesIsNotGivenToAnother() {
+        var world = World(nodes: ["n1"], millicores: 500)
+        world.pass()
+        for name in ["first", "other"] {
+            let specification = AssemblySpecification(name: name, components: [component(millicores: 300)])
+            world.store.put([
+                (Keys.specification(name), specification.json), (Keys.wanted(name), Wanted(.running).json),
+            ])
+        }
+        var planner = Planner(leader: "e", since: Timestamp(milliseconds: 0))
+        let first = Step.Reservation(
+            node: "n1", instance: InstanceID(assembly: "first", component: "web", index: 0),
+            resources: Resources(millicores: 300))
+        func planned(_ reserved: [Step.Reservation]) -> [Step.Reservation] {
+            planner.plan(
+                world.store.readAll(), busy: [.assembly("first")], reservations: [.assembly("first"): reserved],
+                at: .init(wall: Timestamp(milliseconds: 0), uptime: 0)
+            ).steps.flatMap(\.reservations)
+        }
+        #expect(planned([first]).isEmpty)
+        #expect(planned([]).map(\.instance.assembly) == ["other"])
+        // A step of unknown outcome does not stand in the way of the next one about the same assembly.
+        let again = planner.plan(
+            world.store.readAll(), reservations: [.assembly("first"): [first]],
+            at: .init(wall: Timestamp(milliseconds: 0), uptime: 0))
+        #expect(again.steps.flatMap(\.reservations) == [first])
+    }
+
     @Test func aReasonThatKeepsChangingIsWrittenRarely() {
         var world = World(nodes: ["n1"], millicores: 500)
         world.launch("hello", component(millicores: 600))
