@@ -604,6 +604,7 @@ def tidy(site):
     try:
         yield site
     finally:
+        site.store.start()
         for program in site.agents + site.engines:
             if program.is_frozen and program.is_running:
                 program.thaw()

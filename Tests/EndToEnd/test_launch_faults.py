@@ -4,6 +4,7 @@ Two kinds of component run in each: `keep` runs on without the store and may hav
 of `stop` there is never more than one, which stamps prove that every run writes while it lives (stamper.py).
 """
 
+import contextlib
 import os
 import signal
 import time
@@ -12,6 +13,7 @@ import pytest
 from launch_harness import (
     LEASE_SECONDS,
     MOVE_SECONDS,
+    Agent,
     freeze,
     holds_for,
     live_runs,
@@ -102,6 +104,50 @@ def test_an_agent_back_before_its_lease_ends_takes_up_what_it_ran(site):
     # Past the lease that the dead ones left behind.
     holds_for(lambda: site.unsettled(name), LEASE_SECONDS + 1, "the agents that are back keep what they run")
     assert_uninterrupted(before, site.runs(name))
+    assert_no_overlap(site.stamps, f"{name}.stop")
+
+
+def test_a_machine_back_before_its_lease_ends_runs_again_what_it_ran(site):
+    name, before = launch_both(site, "reboot", 10)
+    (agent,) = agents_with_both(site, before, 1)
+    agent.kill()
+    for run in before.values():
+        if run.node == agent.name:
+            for pid in [run.guard, *run.pids]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+    agent.start()
+    wait_for(site.missing, 20, f"{agent} to be registered")
+    after = site.wait_settled(name, LEASE_SECONDS + 5)
+    assert {i: run.node for i, run in after.items()} == {i: run.node for i, run in before.items()}
+    assert_uninterrupted(before, after, but_on=[agent])
+    assert_no_overlap(site.stamps, f"{name}.stop")
+
+
+class Twin(Agent):
+    """An agent that goes by the name of another, as on the copy of a machine's disk with no agent in it yet."""
+
+    @property
+    def data(self):
+        return super().data.with_name(f"twin-of-{self.name}")
+
+    def start(self):
+        self.process = self.site.processes.start(self.argv(), f"twin-of-{self.name}")
+        return self
+
+    @property
+    def said(self):
+        return (self.site.processes.directory / f"twin-of-{self.name}.log").read_text()
+
+
+def test_a_second_agent_of_one_name_waits_for_the_lease_of_the_first(site):
+    name, before = launch_both(site, "twin", 10)
+    (agent,) = agents_with_both(site, before, 1)
+    twin = Twin(site, agent.name).start()
+    wait_for(lambda: "" if "another agent" in twin.said else twin.said, 20, "the twin to say that it waits")
+    holds_for(lambda: site.unsettled(name), LEASE_SECONDS + 2, "the twin changes nothing")
+    assert_uninterrupted(before, site.runs(name))
+    twin.stop()
     assert_no_overlap(site.stamps, f"{name}.stop")
 
 

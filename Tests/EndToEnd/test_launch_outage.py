@@ -22,7 +22,9 @@ from launch_harness import (
 )
 from stamps import assert_no_overlap
 
-OUTAGE_SECONDS = float(os.environ.get("GULP_OUTAGE_SECONDS", 120))
+OUTAGE_SECONDS = float(os.environ.get("GULP_OUTAGE_SECONDS", "120"))
+# An orderly end waits for no store.
+SOON_SECONDS = 5
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +69,11 @@ def test_no_component_that_keeps_is_interrupted_by_two_minutes_without_a_store(s
     # Agents and engines may come and go meanwhile.
     killed, ended, _, frozen = site.agents
     killed.kill().start()
-    assert ended.stop() == 0
+    assert ended.stop(deadline=SOON_SECONDS) == 0
     ended.start()
     frozen.freeze()
     site.engines[0].kill().start()
-    site.engines[1].stop()
+    site.engines[1].stop(deadline=SOON_SECONDS)
     site.engines[1].start()
     holds_for(lambda: interrupted(keep), end - time.monotonic(), "without a store every `keep` runs on")
     frozen.thaw()
@@ -103,6 +105,26 @@ def test_members_killed_all_at_once_and_in_turn_interrupt_nothing(site):
     assert_no_overlap(site.stamps, f"{name}.stop")
 
 
+def test_agents_and_engines_end_soon_when_asked_to_as_the_store_goes_away(site):
+    name = site.launch("ends", site.stamper("keep", 4))
+    before = site.wait_settled(name)
+    programs = site.agents + site.engines  # noqa: F811
+    site.store.kill_all()
+    began = time.monotonic()
+    for program in programs:
+        program.process.terminate()
+    for program in programs:
+        code = program.process.wait(max(0, began + 30 - time.monotonic()))
+        assert code == 0, f"{program} ended with {code}"
+        assert time.monotonic() < began + SOON_SECONDS, f"{program} took {time.monotonic() - began:.1f} s to end"
+    site.store.start()
+    for program in programs:
+        program.start()
+    site.wait_up()
+    after = site.wait_settled(name)
+    assert {i: run.pids for i, run in after.items()} == {i: run.pids for i, run in before.items()}
+
+
 def test_what_was_compacted_while_an_engine_and_an_agent_were_deaf_is_read_anew(server, programs, processes):  # noqa: F811
     # With leases so long that the same leadership and registration go on: no new start reads everything.
     with running_site(server, programs, processes, agents=2, engines=1, lease=30) as site:
@@ -117,12 +139,15 @@ def test_what_was_compacted_while_an_engine_and_an_agent_were_deaf_is_read_anew(
         placed = site.launch("placed", site.stamper("placed", 2), wait=False)
         wait_for(lambda: "" if len(site.assignments(placed)) == 2 else "it is not", 20, f"{placed} to be placed")
         engine.freeze()
-        site.megam("destroy", gone)
-        late = site.launch("late", site.stamper("late", 2), wait=False)
         site.store.kill_all()
         site.store.start()
-        revision = site.revision()
-        site.store.leader().kv.Compact(rpc_pb2.CompactionRequest(revision=revision, physical=True), timeout=10)
+        # What follows cannot be waiting in their sockets.
+        site.megam("destroy", gone)
+        late = site.launch("late", site.stamper("late", 2), wait=False)
+        kv, stray = site.store.leader().kv, f"/megam/agents/{agent}/stray".encode()
+        kv.Put(rpc_pb2.PutRequest(key=stray), timeout=10)
+        revision = kv.DeleteRange(rpc_pb2.DeleteRangeRequest(key=stray), timeout=10).header.revision
+        kv.Compact(rpc_pb2.CompactionRequest(revision=revision, physical=True), timeout=10)
         engine.thaw()
         agent.thaw()
 

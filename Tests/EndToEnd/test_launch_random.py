@@ -91,7 +91,7 @@ def test_twenty_launches_end_where_they_should_while_engines_die(server, program
         with ThreadPoolExecutor(AT_ONCE) as pool:
             futures = [pool.submit(life.live) for life in lives]
             kills = 0
-            while wait(futures, timeout=rng.uniform(0.2, 2.5)).not_done:
+            while wait(futures, timeout=rng.uniform(0.1, 1.5)).not_done:
                 leader = site.leading_engine()
                 engine = leader if leader and rng.random() < 0.7 else rng.choice(site.engines)
                 engine.kill()
@@ -101,7 +101,7 @@ def test_twenty_launches_end_where_they_should_while_engines_die(server, program
         failed = [f"{life.name}: {future.exception()}" for life, future in zip(lives, futures) if future.exception()]
         assert not failed, "\n".join(failed)
         print(f"{kills} kills of engines")
-        assert kills >= 5, "the engines were hardly killed"
+        assert kills >= 3, "the engines were hardly killed"
         wait_for(site.left_behind, 30, "nothing to be left running or lying in the store")
         for life in lives:
             for component in stop_components(site, life.name):
