@@ -98,7 +98,7 @@ let package = Package(
                 "AssemblyFile", "AgentAPI", "EtcdClient", "GRPC", "LaunchModel",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
-            ]),
+            ] + nio),
         .executableTarget(name: "gulpctl", dependencies: ["GulpctlCommands"]),
         .target(name: "GulpctlCommands", dependencies: ["EtcdClient", "GRPC", "EtcdAPI"] + nio),
         .target(name: "Simulation", dependencies: ["Replica"]),
@@ -129,7 +129,7 @@ let package = Package(
         .testTarget(name: "GuardTests", dependencies: ["Guard", "gulp-guard"]),
         .testTarget(name: "AgentTests", dependencies: ["Agent", "gulp-guard"] + nio),
         .testTarget(name: "EngineTests", dependencies: ["Engine"]),
-        .testTarget(name: "MegamTests", dependencies: ["MegamCommands"]),
+        .testTarget(name: "MegamTests", dependencies: ["MegamCommands"] + nio),
     ],
     swiftLanguageModes: [.v6]
 )
