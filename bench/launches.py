@@ -18,6 +18,7 @@ import shutil
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -26,6 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "Tests/EndToEnd"))
 
+from etcd3.etcdrpc import rpc_pb2, rpc_pb2_grpc
 from harness import Processes, Server
 from launch_harness import Site, component, find_programs, live_runs, wait_for
 
@@ -42,7 +44,9 @@ class Cost:
     """What something took. CPU in seconds, by kind of process."""
 
     seconds: float
+    # Transactions that changed something, the keys that they wrote or deleted, and what was sent to watchers of that.
     revisions: int
+    keys: int
     events: int
     cpu: dict
 
@@ -83,12 +87,14 @@ class Meter:
     def now(self):
         kinds = {"members": self.site.store.members, "agents": self.site.agents, "engines": self.site.engines}
         cpu = {kind: sum(cpu_seconds(program.process.pid) for program in programs) for kind, programs in kinds.items()}
-        return Cost(time.monotonic(), self.site.revision(), sum(map(events_sent, self.site.store.members)), cpu)
+        return Cost(time.monotonic(), self.site.revision(), 0, sum(map(events_sent, self.site.store.members)), cpu)
 
     def since(self, start):
         now = self.now()
         cpu = {kind: now.cpu[kind] - start.cpu[kind] for kind in now.cpu}
-        return Cost(now.seconds - start.seconds, now.revisions - start.revisions, now.events - start.events, cpu)
+        # After the events were counted: this watch is told them all once more.
+        keys = keys_written(self.site.store.members[0], start.revisions + 1, now.revisions)
+        return Cost(now.seconds - start.seconds, now.revisions - start.revisions, keys, now.events - start.events, cpu)
 
 
 def events_sent(member):
@@ -97,6 +103,33 @@ def events_sent(member):
     return sum(
         int(float(line.split()[1])) for line in text.splitlines() if line.startswith("etcd_debugging_mvcc_events_total")
     )
+
+
+def keys_written(member, first, last):
+    """How many keys under /megam/ the revisions from `first` to `last` wrote or deleted, by the store's history."""
+    if last < first:
+        return 0
+    create = rpc_pb2.WatchCreateRequest(
+        key=b"/megam/", range_end=b"/megam0", start_revision=first, progress_notify=True
+    )
+    ended = threading.Event()
+
+    def requests():
+        yield rpc_pb2.WatchRequest(create_request=create)
+        ended.wait(60)
+
+    stub, count = rpc_pb2_grpc.WatchStub(member.channel), 0
+    answers = stub.Watch(requests(), timeout=60)
+    try:
+        for answer in answers:
+            assert not answer.canceled, f"the history from {first} on is not there: {answer.cancel_reason}"
+            count += sum(event.kv.mod_revision <= last for event in answer.events)
+            if any(event.kv.mod_revision >= last for event in answer.events):
+                return count
+    finally:
+        ended.set()
+        answers.cancel()
+    raise AssertionError(f"the watch from {first} on ended before {last}")
 
 
 def not_running(site, names):
@@ -161,6 +194,9 @@ def show(rows):
     def cpu(cost):
         return [f"{cost.cpu[kind]:.1f}" for kind in ("members", "agents", "engines")]
 
+    def each(count, row):
+        return f"{count} ({count / row.assemblies:.1f}, {count / INSTANCES:.2f})"
+
     lines = []
     for row in rows:
         for what in ("launch", "destroy"):
@@ -168,18 +204,17 @@ def show(rows):
             if row.void or cost is None:
                 continue
             lines.append(
-                [f"{what} {row.shape}", f"{cost.seconds:.2f}", f"{cost.revisions}", f"{cost.revisions / INSTANCES:.2f}",
-                 f"{cost.events}", f"{cost.events / INSTANCES:.2f}", *cpu(cost)]
+                [f"{what} {row.shape}", f"{cost.seconds:.2f}", *(each(count, row) for count in (cost.revisions, cost.keys, cost.events)),
+                 *cpu(cost)]
             )  # fmt: skip
     print()
     table(
         [
             "work",
             "seconds",
-            "revisions",
-            "per instance",
+            "revisions (per launch, per instance)",
+            "keys written",
             "watch events",
-            "per instance",
             "CPU s, members",
             "agents",
             "engines",
