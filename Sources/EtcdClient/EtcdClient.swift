@@ -46,7 +46,7 @@ public final class EtcdClient: Sendable {
         guard !endpoints.isEmpty else { throw EtcdError(.invalidArgument, "a client needs at least one endpoint") }
         self.options = options
         pool = ConnectionPool(endpoints: endpoints, options: options, group: group)
-        hub = WatchHub(pool: pool, requireLeader: options.requireLeader)
+        hub = WatchHub(pool: pool, metadata: options.metadata(requiresLeader: options.requireLeader))
         endpointSync = EndpointSync()
         if let interval = options.endpointSyncInterval { endpointSync.start(every: interval, for: self) }
     }
@@ -107,9 +107,8 @@ public final class EtcdClient: Sendable {
     ) async throws -> (response: Response, sentAt: ContinuousClock.Instant) {
         let deadline = ContinuousClock.now + timeout
         let repeats = method.isRepeatable || mayRepeat
-        let metadata: RPCClient.Metadata =
-            options.requireLeader && needsLeader && method.isRepeatable && endpoint == nil
-            ? [("hasleader", "true")] : []
+        let metadata = options.metadata(
+            requiresLeader: options.requireLeader && needsLeader && method.isRepeatable && endpoint == nil)
         let message: [UInt8]
         do { message = try request.serializedBytes() } catch {
             throw EtcdError(.invalidArgument, "the request cannot be encoded: \(error)")

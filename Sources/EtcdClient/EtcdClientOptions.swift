@@ -15,6 +15,9 @@ public struct EtcdClientOptions: Sendable {
     /// keep-alive until they have one; the client then goes to another member. Writes never ask it: they
     /// wait for the new leader, since a refusal could not be told from a lost answer.
     public var requireLeader = true
+    /// The token that the cluster gave for a user (`Auth/Authenticate`), if it demands authentication. It goes with every call.
+    /// A token that has run out is not renewed: calls and watches then fail with `etcdserver: invalid auth token`.
+    public var authenticationToken: String?
     /// How often the endpoints are replaced by those that the members announce; nil: never.
     /// ``EtcdClient/syncEndpoints(timeout:)`` does it once.
     public var endpointSyncInterval: Duration?
@@ -29,6 +32,13 @@ public struct EtcdClientOptions: Sendable {
     public var maxBufferedWatchBytes = 16 << 20
 
     public init() {}
+
+    /// What goes with a call.
+    func metadata(requiresLeader: Bool) -> RPCClient.Metadata {
+        var metadata: RPCClient.Metadata = requiresLeader ? [("hasleader", "true")] : []
+        if let authenticationToken { metadata.append(("token", authenticationToken)) }
+        return metadata
+    }
 
     var transport: RPCClientOptions {
         var options = RPCClientOptions()

@@ -36,9 +36,9 @@ actor WatchHub {
     /// For each progress request under way: only watches confirmed with a lesser id are meant by its answer.
     private var progressBounds: [Int64] = []
 
-    init(pool: ConnectionPool, requireLeader: Bool) {
+    init(pool: ConnectionPool, metadata: RPCClient.Metadata) {
         self.pool = pool
-        metadata = requireLeader ? [("hasleader", "true")] : []
+        self.metadata = metadata
     }
 
     // MARK: The client's side

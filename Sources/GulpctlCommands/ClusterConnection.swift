@@ -10,9 +10,11 @@ actor ClusterConnection: EtcdConnection {
     private let options: GlobalOptions
     private let console: any Console
     private let endpoints: [Endpoint]
-    private let client: EtcdClient
+    private var client: EtcdClient
     private let streams: WatchDialer
     private var isLoggedIn: Bool
+    /// What the cluster gave for `--user`, if it demands authentication.
+    private var token: String?
     private var hasWarned = false
 
     init(_ options: GlobalOptions, console: any Console) throws {
@@ -22,7 +24,7 @@ actor ClusterConnection: EtcdConnection {
         self.options = options
         self.console = console
         // A command that reads waits for a leader as long as its time allows, as etcdctl does.
-        client = try Self.client(of: endpoints, options, requireLeader: false)
+        client = try Self.client(of: endpoints, options, requireLeader: false, token: nil)
         streams = WatchDialer(endpoints, options, console)
         isLoggedIn = options.user.isEmpty
     }
@@ -42,21 +44,22 @@ actor ClusterConnection: EtcdConnection {
 
     func openWatchStream() async throws -> any WatchStream {
         try await logIn(before: nil)
-        return try await streams.open()
+        return try await streams.open(token: token)
     }
 
     func makeClient() async throws -> EtcdClient {
         try await logIn(before: ContinuousClock.now + options.commandTimeout)
-        return try Self.client(of: endpoints, options, requireLeader: true)
+        return try Self.client(of: endpoints, options, requireLeader: true, token: token)
     }
 
     private static func client(
-        of endpoints: [Endpoint], _ options: GlobalOptions, requireLeader: Bool
+        of endpoints: [Endpoint], _ options: GlobalOptions, requireLeader: Bool, token: String?
     ) throws -> EtcdClient {
         var settings = EtcdClientOptions()
         settings.requestTimeout = options.commandTimeout
         settings.connectTimeout = options.connectTimeout
         settings.requireLeader = requireLeader
+        settings.authenticationToken = token
         return try EtcdClient(endpoints: endpoints.map(\.address), options: settings)
     }
 
@@ -73,7 +76,7 @@ actor ClusterConnection: EtcdConnection {
         return RPCError(.deadlineExceeded, error.message)
     }
 
-    /// Checks `--user` once. A cluster without authentication needs none.
+    /// Logs `--user` in, once. A cluster without authentication needs nobody to.
     private func logIn(before deadline: ContinuousClock.Instant?) async throws {
         guard !isLoggedIn else { return }
         let parts = options.user.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
@@ -84,15 +87,17 @@ actor ClusterConnection: EtcdConnection {
                 getpass("Password: ").map { String(cString: $0) } ?? ""
             }
         do {
-            try await streams.authenticate(request, before: deadline)
+            let token = try await streams.authenticate(request, before: deadline)
+            let former = client
+            client = try Self.client(of: endpoints, options, requireLeader: false, token: token)
+            self.token = token
+            await former.close()
         } catch let error as RPCError where error.message == "etcdserver: authentication is not enabled" {
-            isLoggedIn = true
-            return
+            // Nobody is asked who they are.
         } catch let error as RPCError where error.code != .unavailable && error.code != .deadlineExceeded {
             throw CommandFailure(error.commandText, .badConnection)
         }
-        throw CommandFailure(
-            "the cluster demands authentication, which this version of gulpctl does not serve", .badConnection)
+        isLoggedIn = true
     }
 
     private func debug(_ text: String) {

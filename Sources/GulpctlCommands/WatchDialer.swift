@@ -22,7 +22,7 @@ actor WatchDialer {
     }
 
     /// Waits as long as there is no server.
-    func open() async throws -> any WatchStream {
+    func open(token: String?) async throws -> any WatchStream {
         // A stream that failed may have left the connection standing; another server may do better.
         if let connected {
             self.connected = nil
@@ -30,19 +30,22 @@ actor WatchDialer {
         }
         let client = try await connect(before: nil)
         // Without a leader a watch would wait in silence; with this the server says so.
-        let stream = client.stream(path: "/etcdserverpb.Watch/Watch", metadata: [("hasleader", "true")])
+        let stream = client.stream(
+            path: "/etcdserverpb.Watch/Watch",
+            metadata: [("hasleader", "true")] + (token.map { [("token", $0)] } ?? []))
         return ClientWatchStream(stream: stream)
     }
 
-    /// Returns if the server takes the name and the password; throws `RPCError` if not.
+    /// The token for the name and the password; throws `RPCError` if the server does not take them.
     func authenticate(
         _ request: Etcdserverpb_AuthenticateRequest, before deadline: ContinuousClock.Instant?
-    ) async throws {
+    ) async throws -> String {
         let client = try await connect(before: deadline)
         let timeout = deadline.map { $0 - ContinuousClock.now } ?? .seconds(5)
-        _ = try await client.unary(
+        let answer = try await client.unary(
             path: "/etcdserverpb.Auth/Authenticate", message: try request.serializedBytes(),
             timeout: TimeAmount(max(timeout, .milliseconds(1))))
+        return try Etcdserverpb_AuthenticateResponse(serializedBytes: answer).token
     }
 
     /// - Parameter deadline: nil: tries for ever.

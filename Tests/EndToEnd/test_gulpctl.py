@@ -634,3 +634,20 @@ def test_an_election_is_followed(rivals, start):
         assert leading.end(signal.SIGINT)[2] == 0
     ours, theirs = (follower.end(signal.SIGINT) for follower in followers)
     assert ours == theirs and ours[2] == 0
+
+
+def test_a_cluster_that_demands_authentication_is_served_with_a_user(reference, gulpctl, processes):
+    """Against etcd, since gulpd has no users yet."""
+    member = Cluster(reference, processes, 1).start().members[0]
+    etcdctl = Client(in_venv("etcdctl"), member)
+    for arguments in [("user", "add", "root:secret"), ("user", "grant-role", "root", "root"), ("auth", "enable")]:
+        assert etcdctl.run(*arguments)[2] == 0, arguments
+    ours = Client(gulpctl, member)
+    root = ("--user", "root:secret")
+    assert ours.run(*root, "put", "k", "v") == (b"OK\n", [], 0)
+    assert ours.run(*root, "get", "k") == etcdctl.run(*root, "get", "k") == (b"k\nv\n", [], 0)
+    assert ours.watch("--rev=1", "k", env={"ETCDCTL_USER": "root:secret"}, until=b"v\n") == b"PUT\nk\nv\n"
+    for arguments in [("get", "k"), ("--user", "root:wrong", "get", "k"), ("--user", "nobody:x", "put", "k", "w")]:
+        assert ours.run(*arguments)[1:] == etcdctl.run(*arguments)[1:], arguments
+    assert ours.run(*root, "lock", "l", "true")[2] == 0
+    member.close()
