@@ -83,8 +83,9 @@ struct Queue: Sendable {
                 try await group.next()
             }
         } catch {
-            // In a task of its own: this one may be cancelled, and the place would block those behind it.
-            await Task { try? await place.leave() }.value
+            // In a task of its own: this one may be cancelled, and the place would block those behind it. Not for long: if
+            // the cluster is away, the lease's end takes the place away.
+            await Task { try? await place.leave(timeout: .seconds(2)) }.value
             throw error
         }
     }
