@@ -187,6 +187,8 @@ class Program:
         self.site, self.name = site, name
         self.process = None
         self.is_frozen = False
+        # Where it finds the store.
+        self.endpoints = [member.endpoint for member in site.store.members]
 
     def __repr__(self):
         return self.name
@@ -246,7 +248,7 @@ class Agent(Program):
         return self.site.processes.directory / "agents" / self.name
 
     def argv(self):
-        endpoints = ",".join(f"http://{member.endpoint}" for member in self.site.store.members)
+        endpoints = ",".join(f"http://{endpoint}" for endpoint in self.endpoints)
         return [
             self.gulpd, "--name", self.name, "--data-dir", self.data, "--agent-endpoints", endpoints,
             *agent_flags(self.guard, self.site.lease), *self.flags,
@@ -290,7 +292,7 @@ class Engine(Program):
 
     def argv(self):
         return [
-            self.site.programs.megamd, "--name", self.name, "--endpoints", self.site.store.endpoints,
+            self.site.programs.megamd, "--name", self.name, "--endpoints", ",".join(self.endpoints),
             "--lease-ttl", f"{self.site.engine_lease}s",
         ]  # fmt: skip
 
@@ -529,9 +531,9 @@ class Site:
             if run.node in self.live_nodes
         }
 
-    def moved(self, name, nodes):
-        """Complains until nothing of the assembly is assigned to one of these nodes alone and all runs on others."""
-        live = self.live_nodes - set(nodes)
+    def moved(self, name, agents):
+        """Complains until every instance runs on a live node other than those of these agents."""
+        live = self.live_nodes - {agent.name for agent in agents}
         reports = self.keys("/megam/reports/")
         spec = self.keys(f"/megam/assemblies/{name}/spec")[f"/megam/assemblies/{name}/spec"].value
         for component in spec["components"]:
@@ -589,10 +591,12 @@ def programs(server):
 
 
 @contextlib.contextmanager
-def running_site(server, programs, processes, **options):
-    """A site that is ended whatever happens."""
+def running_site(server, programs, processes, prepare=None, **options):
+    """A site that is ended whatever happens; `prepare` is called with it before it starts."""
     site = Site(server, programs, processes, **options)
     try:
+        if prepare:
+            prepare(site)
         yield site.start()
     finally:
         site.end()

@@ -198,7 +198,7 @@ def test_events_tell_an_assembly_s_life_in_order_as_it_happens(site):
 
 def test_exit_codes_tell_scripts_what_happened(site):
     closed = "127.0.0.1:1"
-    argv = [site.programs.megam, "--endpoints", closed, "list"]
+    argv = [site.programs.megam, "--endpoints", closed, "--timeout", "2s", "list"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, env=clean_environment())
     assert done.returncode == 5, done.stderr
     assert "--endpoints" in done.stderr

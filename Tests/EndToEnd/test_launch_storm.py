@@ -3,7 +3,7 @@
 Whatever happens, of a component with `on-disconnect: stop` never do two runs overlap, and when it is over all runs as it should.
 
     GULP_SEED            repeats the draws (printed; the interleaving of processes is not repeated)
-    GULP_STORM_SECONDS   how long it lasts   (60)
+    GULP_STORM_SECONDS   how long it lasts   (45)
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from launch_harness import (
 )
 from stamps import assert_no_overlap, overlaps, stamped_runs
 
-STORM_SECONDS = float(os.environ.get("GULP_STORM_SECONDS", "60"))
+STORM_SECONDS = float(os.environ.get("GULP_STORM_SECONDS", "45"))
 
 
 @pytest.fixture
