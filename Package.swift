@@ -56,10 +56,12 @@ let package = Package(
         .target(name: "Transport", dependencies: ["Raft", .product(name: "Logging", package: "swift-log")] + nio),
         .target(name: "Discovery", dependencies: ["COpenSSL", "Raft"]),
         .target(name: "Configuration", dependencies: ["Discovery", .product(name: "Yams", package: "Yams")]),
+        .target(name: "StandardLog", dependencies: [.product(name: "Logging", package: "swift-log")]),
         .target(
             name: "Server",
             dependencies: [
-                "Replica", "Storage", "GRPC", "Transport", "Discovery", "Configuration", "EtcdAPI", "CSystemd",
+                "StandardLog", "Replica", "Storage", "GRPC", "Transport", "Discovery", "Configuration", "EtcdAPI",
+                "CSystemd",
                 .product(name: "Logging", package: "swift-log"),
             ] + nio),
 
@@ -90,7 +92,7 @@ let package = Package(
             linkerSettings: [.unsafeFlags(["-static-stdlib"], .when(configuration: .release))]),
         .executableTarget(
             name: "megamd",
-            dependencies: ["Engine", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+            dependencies: ["Engine", "StandardLog", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
         .executableTarget(name: "megam", dependencies: ["MegamCommands"]),
         .target(
             name: "MegamCommands",

@@ -1,6 +1,7 @@
 import Dispatch
 import Foundation
 import Logging
+import StandardLog
 import Storage
 
 #if canImport(Glibc)
@@ -58,7 +59,7 @@ public enum MemberProgram {
     private static func run(
         _ configuration: MemberConfiguration, durability: RaftLog.Durability, companion: Companion?
     ) async -> Int32 {
-        let logger = StandardLog.logger(level: configuration.logLevel)
+        let logger = StandardLog.logger(label: "gulpd", level: configuration.logLevel.loggerLevel)
         let (events, continuation) = AsyncStream.makeStream(of: Event.self)
         let signals = [(SIGTERM, "SIGTERM"), (SIGINT, "SIGINT")].map { number, name in
             // The default action would end the process before the source is told.
@@ -144,6 +145,18 @@ public enum MemberProgram {
                 ServiceNotice.alive()
                 try? await Task.sleep(for: .microseconds(interval))
             }
+        }
+    }
+}
+
+extension MemberConfiguration.LogLevel {
+    fileprivate var loggerLevel: Logger.Level {
+        switch self {
+        case .debug: .debug
+        case .info: .info
+        case .warn: .warning
+        case .error: .error
+        case .panic, .fatal: .critical
         }
     }
 }

@@ -4,6 +4,7 @@ import Engine
 import EtcdClient
 import Foundation
 import Logging
+import StandardLog
 
 #if canImport(Glibc)
     import Glibc
@@ -79,7 +80,7 @@ struct Megamd: ParsableCommand {
 func run(_ configuration: EngineConfiguration, _ level: Logger.Level) async -> Int32 {
     // A store's member that closes its connection must not end the engine.
     signal(SIGPIPE, SIG_IGN)
-    let logger = StandardLog.logger(level: level)
+    let logger = StandardLog.logger(label: "megamd", level: level)
     let engine = Engine(configuration: configuration, logger: logger)
     let running = Task { try await engine.run() }
     let signals = [(SIGTERM, "SIGTERM"), (SIGINT, "SIGINT")].map { number, name in

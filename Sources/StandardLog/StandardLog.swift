@@ -4,16 +4,10 @@ import Logging
 /// The log of a program: one JSON object a line on standard error, with etcd's field names, so that what reads
 /// etcd's log reads ours.
 public enum StandardLog {
-    public static func logger(level: MemberConfiguration.LogLevel) -> Logger {
-        var logger = Logger(label: "gulpd") { _ in JSONLineHandler() }
-        logger.logLevel =
-            switch level {
-            case .debug: .debug
-            case .info: .info
-            case .warn: .warning
-            case .error: .error
-            case .panic, .fatal: .critical
-            }
+    /// - Parameter label: the program's name; it is not written.
+    public static func logger(label: String, level: Logger.Level) -> Logger {
+        var logger = Logger(label: label) { _ in JSONLineHandler() }
+        logger.logLevel = level
         return logger
     }
 }
