@@ -109,6 +109,18 @@ stop_processes() {
     done
 }
 
+# What a gulpd that was killed left running has nobody else to end it. A guard takes SIGTERM for a request to stop.
+end_leftovers() {
+    local file argv directory
+    directory=$(realpath "$run_dir")
+    for file in /proc/[0-9]*/cmdline; do
+        mapfile -d '' -t argv 2>/dev/null <"$file" || continue
+        [ ${#argv[@]} = 2 ] && [ "${argv[0]##*/}" = gulp-guard ] && [[ ${argv[1]} == "$directory"/* ]] || continue
+        echo "run: ending what runs in ${argv[1]}; its gulpd was killed"
+        kill -TERM "$(basename "$(dirname "$file")")" 2>/dev/null || true
+    done
+}
+
 # From the top down: who needs the store goes before it.
 stop_all() {
     trap '' INT TERM
@@ -116,6 +128,7 @@ stop_all() {
     stop_assemblies
     stop_processes 3 4
     stop_processes 0 1 2
+    end_leftovers
 }
 
 wait_until_ready() {
