@@ -115,6 +115,7 @@ let package = Package(
         .executableTarget(name: "gulpd-unsynced", dependencies: ["Server"], path: "Tests/Unsynced"),
 
         // Tests mirror Sources.
+        .target(name: "TestSupport", path: "Tests/Support"),
         .testTarget(name: "RaftTests", dependencies: ["Raft", "RaftScenario"]),
         .testTarget(name: "StoreTests", dependencies: ["Store"]),
         .testTarget(name: "ReplicaTests", dependencies: ["Replica", "Simulation"]),
@@ -124,14 +125,14 @@ let package = Package(
         .testTarget(name: "DiscoveryTests", dependencies: ["Discovery"]),
         .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
         .testTarget(name: "ServerTests", dependencies: ["Server", "EtcdAPI"] + nio),
-        .testTarget(name: "EtcdClientTests", dependencies: ["EtcdClient"] + nio),
+        .testTarget(name: "EtcdClientTests", dependencies: ["EtcdClient", "TestSupport"] + nio),
         .testTarget(name: "GulpctlTests", dependencies: ["GulpctlCommands"]),
         .testTarget(name: "LaunchModelTests", dependencies: ["LaunchModel"]),
         .testTarget(name: "AssemblyFileTests", dependencies: ["AssemblyFile"]),
         .testTarget(name: "GuardTests", dependencies: ["Guard", "gulp-guard"]),
         .testTarget(name: "AgentTests", dependencies: ["Agent", "gulp-guard"] + nio),
         .testTarget(name: "EngineTests", dependencies: ["Engine"]),
-        .testTarget(name: "MegamTests", dependencies: ["MegamCommands"] + nio),
+        .testTarget(name: "MegamTests", dependencies: ["MegamCommands", "TestSupport"] + nio),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -1,6 +1,7 @@
 import NIOCore
 import NIOPosix
 import Synchronization
+import TestSupport
 
 /// A TCP proxy that can keep the server's answers back and cut its connections.
 final class CuttingProxy: Sendable {

@@ -1,4 +1,5 @@
 import EtcdClient
+import TestSupport
 import Testing
 
 extension WithServers {

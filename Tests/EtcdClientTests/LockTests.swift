@@ -1,5 +1,6 @@
 import EtcdClient
 import Foundation
+import TestSupport
 import Testing
 
 extension WithServers {

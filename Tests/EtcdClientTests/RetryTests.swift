@@ -1,5 +1,6 @@
 import EtcdClient
 import Glibc
+import TestSupport
 import Testing
 
 extension WithServers {
@@ -78,7 +79,7 @@ extension WithServers {
 
         @Test func writesGoToTheMembersThatAnswerWhenOthersAreDown() async throws {
             try await withCluster(members: 3) { cluster, other in
-                let closed = try freePorts(1)[0]
+                let closed = try TestSupport.freePorts(1)[0]
                 let client = try EtcdClient(
                     endpoints: [EtcdEndpoint(host: "127.0.0.1", port: closed)] + cluster.endpoints)
                 // A follower: what others pass on to a leader just killed is lost with it, and its fate unknown.
@@ -107,7 +108,7 @@ extension WithServers {
         }
 
         @Test func withoutAMemberACallEndsInTimeAndSaysWhoDidNotAnswer() async throws {
-            let port = try freePorts(1)[0]
+            let port = try TestSupport.freePorts(1)[0]
             let client = try EtcdClient(endpoints: ["127.0.0.1:\(port)"])
             let begun = ContinuousClock.now
             let error = await #expect(throws: EtcdError.self) {

@@ -1,5 +1,6 @@
 import EtcdClient
 import Glibc
+import TestSupport
 import Testing
 
 extension WithServers {

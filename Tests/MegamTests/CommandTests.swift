@@ -1,6 +1,7 @@
 import EtcdClient
 import Foundation
 import LaunchModel
+import TestSupport
 import Testing
 
 @testable import MegamCommands
@@ -30,7 +31,7 @@ import Testing
 }
 
 @Test func aStoreThatCannotBeReachedHasItsOwnExitCode() async throws {
-    let port = try freePorts(1)[0]
+    let port = try TestSupport.freePorts(1)[0]
     let console = TestConsole()
     let status = await MegamCommands.run(
         ["list", "--endpoints", "127.0.0.1:\(port)", "--timeout", "300ms"], [:], console: console)

@@ -5,6 +5,7 @@ import LaunchModel
 import NIOCore
 import NIOPosix
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import MegamCommands
@@ -27,7 +28,7 @@ private final class TestAgent: Sendable {
     private let server = Mutex<RPCServer?>(nil)
     private let port: Int
 
-    init() throws { port = try freePorts(1)[0] }
+    init() throws { port = try TestSupport.freePorts(1)[0] }
 
     var address: String { "127.0.0.1:\(port)" }
     var requests: [Megam_LogsRequest] { state.withLock { $0.requests } }

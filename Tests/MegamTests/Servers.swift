@@ -1,19 +1,14 @@
 import EtcdClient
 import Foundation
-import Glibc
 import LaunchModel
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import MegamCommands
 
 /// All tests with real processes, one after the other: they share few cores.
 @Suite(.serialized) struct WithStore {}
-
-struct Complaint: Error, CustomStringConvertible {
-    let description: String
-    init(_ description: String) { self.description = description }
-}
 
 /// A store of one member on free loopback ports, in a directory of its own; the test writes what engine and agents would.
 struct TestStore: Sendable {
@@ -128,79 +123,20 @@ final class TestConsole: Console {
 func withStore(_ body: (TestStore) async throws -> Void) async throws {
     let directory = NSTemporaryDirectory() + "megam-\(UUID().uuidString)"
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-    let ports = try freePorts(2)
-    let (serving, peer) = ("http://127.0.0.1:\(ports[0])", "http://127.0.0.1:\(ports[1])")
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: try gulpd())
-    process.arguments = [
-        "--name", "m1", "--data-dir", "\(directory)/m1", "--listen-client-urls", serving, "--advertise-client-urls",
-        serving, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "m1=\(peer)",
-        "--heartbeat-interval", "50", "--election-timeout", "500", "--log-level", "warn",
-    ]
-    let logPath = "\(directory)/log"
-    _ = FileManager.default.createFile(atPath: logPath, contents: nil)
-    let log = try FileHandle(forWritingTo: URL(fileURLWithPath: logPath))
-    process.standardOutput = log
-    process.standardError = log
-    process.standardInput = FileHandle.nullDevice
-    try process.run()
-    let client = try EtcdClient(endpoints: ["127.0.0.1:\(ports[0])"])
+    let store = try StoreProcess(in: directory)
+    try await store.start()
+    let endpoint = "127.0.0.1:\(store.port)"
+    let client = try EtcdClient(endpoints: [endpoint])
     var failure: (any Error)?
     do {
         _ = try await client.get("ready", timeout: .seconds(30))
-        try await body(TestStore(client: client, endpoint: "127.0.0.1:\(ports[0])", directory: directory))
+        try await body(TestStore(client: client, endpoint: endpoint, directory: directory))
     } catch { failure = error }
     await client.close()
-    kill(process.processIdentifier, SIGKILL)
-    try await eventually("the store is gone after kill -9") { !process.isRunning }
+    try await store.kill()
     if let failure {
-        print("the store's last words:\n\((try? String(contentsOfFile: logPath, encoding: .utf8)) ?? "")")
+        print("the store's last words:\n\(store.lastWords)")
         throw failure
     }
     try? FileManager.default.removeItem(atPath: directory)
-}
-
-/// The program, from the environment or where the build puts it.
-private func gulpd() throws -> String {
-    let root = URL(fileURLWithPath: #filePath).resolvingSymlinksInPath()
-        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
-    let given = ProcessInfo.processInfo.environment["GULPD"].flatMap { $0.isEmpty ? nil : $0 }
-    let place = given ?? "\(root)/.build/release/gulpd"
-    guard access(place, X_OK) == 0 else {
-        throw Complaint("no gulpd to test with at \(place); run `make release`, or set GULPD")
-    }
-    return place
-}
-
-/// Waits for a condition, and says what was awaited when it does not come.
-func eventually(
-    _ what: String, within limit: Duration = .seconds(20), _ condition: () async throws -> Bool
-) async throws {
-    let deadline = ContinuousClock.now + limit
-    while try await !condition() {
-        guard ContinuousClock.now < deadline else { throw Complaint("not within \(limit): \(what)") }
-        try await Task.sleep(for: .milliseconds(20))
-    }
-}
-
-/// Ports that were free a moment ago; all are held until all are found, so that they differ.
-func freePorts(_ count: Int) throws -> [Int] {
-    var sockets: [Int32] = []
-    defer { for socket in sockets { close(socket) } }
-    return try (0..<count).map { _ in
-        let socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        guard socket >= 0 else { throw Complaint("socket: \(errno)") }
-        sockets.append(socket)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = inet_addr("127.0.0.1")
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isBound = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(socket, $0, length) == 0 && getsockname(socket, $0, &length) == 0
-            }
-        }
-        guard isBound else { throw Complaint("bind: \(errno)") }
-        return Int(UInt16(bigEndian: address.sin_port))
-    }
 }
