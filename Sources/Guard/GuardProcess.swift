@@ -14,12 +14,20 @@ struct GuardProcess: ~Copyable {
         static let count = 6
     }
 
+    /// How soon a failed writing of `child` is tried again.
+    private static let retryMilliseconds: CInt = 500
+
     private let run: RunDirectory
     private let lock: RunLock
     private let signals: Descriptor
     private let deadlineTimer: Descriptor
     private let graceTimer: Descriptor
-    private let outcomeFile: OutcomeFile
+    private let outcomeFile: ReservedFile
+    private let childFile: ReservedFile
+    /// What `child` is to hold, until it could be written.
+    private var unwrittenChild: RunRecord?
+    /// When it is tried again; nil if it has not failed.
+    private var retryAt: BootTime?
     private var log: LogWriter
     private var buffer = [UInt8](repeating: 0, count: 16 << 10)
     private var polled = [pollfd](repeating: pollfd(fd: -1, events: Int16(POLLIN), revents: 0), count: Slot.count)
@@ -31,13 +39,15 @@ struct GuardProcess: ~Copyable {
     init(_ run: RunDirectory, lock: consuming RunLock, signals: consuming Descriptor) throws(GuardError) {
         let deadlineTimer = try Descriptor(cguard_timer(), cannot: "create", "the guard's timers")
         let graceTimer = try Descriptor(cguard_timer(), cannot: "create", "the guard's timers")
-        let outcomeFile = try OutcomeFile(run)
+        let outcomeFile = try ReservedFile(run.file("exit"))
+        let childFile = try ReservedFile(run.file("child"))
         self.run = run
         self.lock = lock
         self.signals = signals
         self.deadlineTimer = deadlineTimer
         self.graceTimer = graceTimer
         self.outcomeFile = outcomeFile
+        self.childFile = childFile
         log = LogWriter(directory: run.path, limitBytes: run.specification.logLimitBytes)
     }
 
@@ -55,7 +65,7 @@ struct GuardProcess: ~Copyable {
         var attempts = 60
         while true {
             do throws(GuardError) {
-                return try outcomeFile.record(outcome)
+                return try outcomeFile.write(outcome.record, durable: true)
             } catch {
                 attempts -= 1
                 if attempts == 0 { throw error }
@@ -106,7 +116,9 @@ struct GuardProcess: ~Copyable {
         judgeDeadline(pid)
         while true {
             for use in ChildPipes.Use.allCases { polled[Slot.pipes + use.rawValue].fd = pipes.reading[use.rawValue] }
-            guard poll(&polled, nfds_t(Slot.count), -1) > 0 else { continue }
+            let count = poll(&polled, nfds_t(Slot.count), unwrittenChild == nil ? -1 : Self.retryMilliseconds)
+            if let retryAt, retryAt <= .now { writeChild() }
+            guard count > 0 else { continue }
             // Before the signals: a child that could not start is dead at once.
             if isReady(Slot.pipes + ChildPipes.Use.start.rawValue) {
                 failure = pipes.takeStartFailure()
@@ -174,13 +186,21 @@ struct GuardProcess: ~Copyable {
         if kill(-pid, signal) != 0 || signal == SIGKILL { kill(pid, signal) }
     }
 
-    private func tellRunning(_ pid: pid_t) {
+    private mutating func tellRunning(_ pid: pid_t) {
         guard let identity = ProcessIdentity(of: pid) else { return }
+        unwrittenChild = RunDirectory.record(child: identity, startedAt: wallClockMilliseconds())
+        writeChild()
+    }
+
+    /// Without the file the run goes on, but seems to be preparing still.
+    private mutating func writeChild() {
+        guard let record = unwrittenChild else { return }
         do throws(GuardError) {
-            try run.write(child: identity, startedAt: wallClockMilliseconds())
+            try childFile.write(record, durable: false)
+            unwrittenChild = nil
         } catch {
-            // The run goes on: without the file it only seems to be preparing still.
-            complain(error.description)
+            if retryAt == nil { complain("\(error); it is tried again") }
+            retryAt = .now + .milliseconds(Self.retryMilliseconds)
         }
     }
 

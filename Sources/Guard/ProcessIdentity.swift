@@ -22,14 +22,8 @@ struct ProcessIdentity: Hashable, Sendable {
 
     /// The process that has this pid now (a zombie too); nil if there is none.
     init?(of pid: pid_t) {
-        // "pid (name) state ppid …": the name may hold anything, so fields count from the last parenthesis. The
-        // start time is field 22 of proc(5), the state field 3.
-        guard let bytes = try? readFile("/proc/\(pid)/stat"), let name = bytes.lastIndex(of: UInt8(ascii: ")")) else {
-            return nil
-        }
-        let fields = bytes[(name + 1)...].split(separator: UInt8(ascii: " "))
-        guard fields.count > 19, let start = UInt64(String(decoding: fields[19], as: UTF8.self)) else { return nil }
-        self.init(pid: pid, startTicks: start, boot: Self.currentBoot)
+        guard let stat = ProcessStat(of: pid) else { return nil }
+        self = stat.identity
     }
 
     init(_ record: RunRecord) throws(GuardError) {

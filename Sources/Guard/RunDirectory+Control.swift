@@ -58,22 +58,30 @@ extension RunDirectory {
         }
     }
 
-    /// Sends SIGKILL to every process whose environment holds GULP_RUN with this run's id, the guard included, and
-    /// returns when none is left; the number of them. Throws like `killNow` if one does not die.
+    /// Sends SIGKILL to every process whose environment holds GULP_RUN with this run's id, the guard included, and to
+    /// those of the child's session, and returns when none is left; the number of them. Throws like `killNow` if one
+    /// does not die.
     @discardableResult
     public func sweep() throws(GuardError) -> Int {
-        try Self.sweep(runID: specification.runID)
+        try Self.sweep(runID: specification.runID, child: try? childIdentity())
     }
 
-    /// The same for a run whose directory is lost or damaged.
+    /// The same for a run whose directory is lost or damaged, so that nothing is known of its child's session.
     @discardableResult
     public static func sweep(runID: String) throws(GuardError) -> Int {
-        let sweep = Sweep(runID: runID)
+        try sweep(runID: runID, child: nil)
+    }
+
+    private static func sweep(runID: String, child: ProcessIdentity?) throws(GuardError) -> Int {
+        let sweep = Sweep(runID: runID, child: child)
         let giveUp = BootTime.now + killPatience
         var seen: Set<pid_t> = []
+        var emptyPasses = 0
         while true {
             let left = try sweep.pass()
-            if left.isEmpty { return seen.count }
+            emptyPasses = left.isEmpty ? emptyPasses + 1 : 0
+            if emptyPasses == Sweep.passesOfNone { return seen.count }
+            if left.isEmpty { continue }
             seen.formUnion(left)
             guard BootTime.now < giveUp else {
                 throw GuardError("processes \(left) of \(runID) were sent SIGKILL \(killPatience) ago and live")
@@ -83,27 +91,56 @@ extension RunDirectory {
     }
 
     /// One step of ending a run by force: kills what is seen of it. True when it is over and recorded, and its guard gone.
-    func settle(cause: Cause) throws(GuardError) -> Bool {
-        // The guard first, or it would record the child's death as the child's own.
-        if let descriptor = try guardIdentity()?.open() {
+    ///
+    /// `killGuard` sends SIGKILL to the guard's pidfd; in a test, a guard whose system call hangs does not die of it.
+    func settle(
+        cause: Cause, killGuard: (CInt) -> Void = { _ = cguard_pidfd_kill($0, SIGKILL) }
+    ) throws(GuardError) -> Bool {
+        var killed: Set<ProcessIdentity> = []
+        if let identity = try guardIdentity(), let descriptor = identity.open() {
             defer { close(descriptor) }
-            _ = cguard_pidfd_kill(descriptor, SIGKILL)
+            killed = identity.endGuard(descriptor, isOver: (try? outcome()) != nil, killGuard)
             // Its death takes a moment, and its lock is free before it can be reaped.
             var dying = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-            guard poll(&dying, 1, 5) > 0 else { return false }
+            guard poll(&dying, 1, 5) > 0 else {
+                // It hangs in a system call and will do nothing more, but it must not shield the others.
+                let child = try? childIdentity()
+                child?.killGroup()
+                try Sweep(runID: specification.runID, child: child).pass(sparing: identity.pid)
+                return false
+            }
             cguard_pidfd_reap(descriptor)
         }
-        if let record = try record("child") { try ProcessIdentity(record).signal(SIGKILL) }
+        let child = try childIdentity()
+        child?.killGroup()
         guard let lock = try takeLock() else { return false }
         defer { withExtendedLifetime(lock) {} }
         if try outcome() != nil { return true }
-        guard try Sweep(runID: specification.runID).pass().isEmpty else { return false }
-        if let record = try record("child"), let child = try ProcessIdentity(record).open() {
-            close(child)
-            return false
-        }
+        guard try Sweep(runID: specification.runID, child: child).isEmpty(), child?.isAlive != true,
+            !killed.contains(where: \.isAlive)
+        else { return false }
         try write(outcome: RunOutcome(ending: .lost, cause: cause, endedAt: wallClockMilliseconds()))
         return true
+    }
+}
+
+extension ProcessIdentity {
+    /// Kills this guard, whose pidfd is `descriptor`, and before it all that descends from it, unless its run `isOver`.
+    /// Answers the descendants.
+    ///
+    /// It is stopped first, so that it does not record the child's death as the child's own: once SIGSTOP is sent it
+    /// returns from no system call any more.
+    @discardableResult
+    func endGuard(
+        _ descriptor: CInt, isOver: Bool, _ killGuard: (CInt) -> Void = { _ = cguard_pidfd_kill($0, SIGKILL) }
+    ) -> Set<ProcessIdentity> {
+        var killed: Set<ProcessIdentity> = []
+        if !isOver {
+            _ = cguard_pidfd_kill(descriptor, SIGSTOP)
+            killed = (try? killDescendants()) ?? []
+        }
+        killGuard(descriptor)
+        return killed
     }
 }
 

@@ -20,7 +20,7 @@ public struct RunDirectory: Hashable, Sendable {
         let path = absolute(path)
         guard mkdir(path, 0o700) == 0 else { throw GuardError(cannot: "create", path) }
         let run = RunDirectory(path: path, specification: specification)
-        try run.write(deadline: deadline)
+        try replaceFile(run.file("deadline"), DeadlineFile.content(deadline))
         try replaceFile(run.file("lock"), [])
         // Last: a directory that has it is complete.
         try replaceFile(run.file("specification"), specification.record.encoded)
@@ -65,19 +65,15 @@ public struct RunDirectory: Hashable, Sendable {
     /// The moment at which the run is killed; nil if never. A deadline that was set before the machine's last boot
     /// counts as long passed.
     public func deadline() throws(GuardError) -> BootTime? {
-        guard let record = try record("deadline") else {
-            throw GuardError("\(file("deadline")) is missing; the run cannot be judged by it")
-        }
-        if record.first("never") != nil { return nil }
-        guard try record.text("boot") == ProcessIdentity.currentBoot else { return BootTime(nanoseconds: 0) }
-        return BootTime(nanoseconds: try record.number("nanoseconds"))
+        try DeadlineFile(file("deadline")).deadline()
     }
 
     /// Moves the deadline to a later moment. An earlier one changes nothing, and a run without a deadline gets none.
-    /// The guard is not woken: it reads the file when the deadline that it knows is there.
+    /// The guard is not woken: it reads the file when the deadline that it knows is there. A full disk does not matter.
     public func renew(until moment: BootTime) throws(GuardError) {
-        guard let present = try deadline(), present < moment else { return }
-        try write(deadline: moment)
+        let file = try DeadlineFile(file("deadline"))
+        guard let present = try file.deadline(), present < moment else { return }
+        try file.write(moment)
     }
 
     /// What the guard said on its standard error, for the reason of a `lost` run; nil if nothing.
@@ -127,27 +123,22 @@ extension RunDirectory {
         try replaceFile(file("guard"), record.encoded)
     }
 
-    func write(child identity: ProcessIdentity, startedAt: Int64) throws(GuardError) {
+    /// The child's process, living or not; nil if its start was not recorded.
+    func childIdentity() throws(GuardError) -> ProcessIdentity? {
+        guard let record = try record("child") else { return nil }
+        return try ProcessIdentity(record)
+    }
+
+    static func record(child identity: ProcessIdentity, startedAt: Int64) -> RunRecord {
         var record = RunRecord(kind: "child")
         identity.add(to: &record)
         record.add("started-at", String(startedAt))
-        try replaceFile(file("child"), record.encoded)
+        return record
     }
 
     /// Only for the holder of the lock, when nothing of the run lives.
     func write(outcome: RunOutcome) throws(GuardError) {
         try replaceFile(file("exit"), outcome.record.encoded, durable: true)
-    }
-
-    private func write(deadline: BootTime?) throws(GuardError) {
-        var record = RunRecord(kind: "deadline")
-        if let deadline {
-            record.add("nanoseconds", String(deadline.nanoseconds))
-            record.add("boot", ProcessIdentity.currentBoot)
-        } else {
-            record.add("never", "")
-        }
-        try replaceFile(file("deadline"), record.encoded)
     }
 
     /// Whether a guard lives (or one is being launched, or a dead run being settled, at this moment).

@@ -4,9 +4,9 @@ import Glibc
 /// The thread of a `GuardWatch`: what it knows of each run, and its loop. Confined to that thread.
 final class WatchLoop {
     /// How soon a run is looked at again of which nothing can be awaited: its child is not up, or its rest is dying.
-    private static let soon: Duration = .milliseconds(10)
-    /// The same after an error.
-    private static let later: Duration = .seconds(1)
+    static let soon: Duration = .milliseconds(10)
+    /// The same after an error, or when that was so for a while.
+    static let later: Duration = .seconds(1)
 
     private let mailbox: WatchMailbox
     private var entries: [Entry] = []
@@ -50,7 +50,8 @@ final class WatchLoop {
         do throws(GuardError) {
             if let cause = entry.settling { return try settle(entry, cause) }
             let run = entry.watched.run
-            if entry.guardDescriptor == nil, let descriptor = try run.guardIdentity()?.open() {
+            if entry.guardDescriptor == nil, let identity = try run.guardIdentity(), let descriptor = identity.open() {
+                entry.guardIdentity = identity
                 entry.guardDescriptor = descriptor
                 entry.awaitsDeath = true
             }
@@ -68,11 +69,22 @@ final class WatchLoop {
             let now = BootTime.now
             if let deadline = entry.deadline, deadline <= now { return try settle(entry, .deadlinePassed) }
             entry.lookAt = entry.deadline
-            if !entry.toldRunning || !entry.awaitsDeath { entry.lookAt = now + Self.soon }
+            if !entry.toldRunning || !entry.awaitsDeath {
+                let next = now + entry.pause
+                entry.pause = Self.longer(entry.pause)
+                entry.lookAt = min(entry.deadline ?? next, next)
+            } else {
+                entry.pause = Self.soon
+            }
             return false
         } catch {
             return endUnreadable(entry)
         }
+    }
+
+    /// The pause after one in which nothing happened: a child that has not come up soon may never do so.
+    static func longer(_ pause: Duration) -> Duration {
+        min(pause * 2, later)
     }
 
     /// Ends what is left of a run and tells its end; false while something of it lives.
@@ -89,24 +101,37 @@ final class WatchLoop {
         return true
     }
 
-    /// A file of the run is damaged or cannot be read at present. While its guard lives it is looked at again, and
-    /// ended at the last deadline that was read. When it is dead and nothing is left of it, the run is told as lost.
+    /// A file of the run is damaged or cannot be read at present, or its directory has vanished. While its guard lives
+    /// it is looked at again, and ended at the last deadline that was read. When it is dead and nothing is left of it,
+    /// the run is told as lost.
     private func endUnreadable(_ entry: Entry) -> Bool {
         let now = BootTime.now
         let isOverdue = entry.settling != nil || entry.deadline.map { $0 <= now } ?? false
         entry.lookAt = now + Self.later
         if let deadline = entry.deadline, deadline > now { entry.lookAt = min(deadline, now + Self.later) }
+        let run = entry.watched.run
+        let sweep = Sweep(runID: run.specification.runID, child: try? run.childIdentity())
         if let descriptor = entry.guardDescriptor {
-            if isOverdue { _ = cguard_pidfd_kill(descriptor, SIGKILL) }
+            if isOverdue { entry.guardIdentity?.endGuard(descriptor, isOver: false) }
             cguard_pidfd_reap(descriptor)
         }
-        let run = entry.watched.run
-        guard let locked = try? run.isLocked(), !locked,
-            let left = try? Sweep(runID: run.specification.runID).pass(), left.isEmpty
-        else { return false }
+        // A guard that does not die must not shield the others.
+        if isOverdue { _ = try? sweep.pass() }
+        guard isGuardGone(entry), (try? sweep.isEmpty()) == true else { return false }
         let cause = entry.settling ?? (isOverdue ? .deadlinePassed : .byItself)
         entry.watched.onEnd(RunOutcome(ending: .lost, cause: cause, endedAt: wallClockMilliseconds()))
         return true
+    }
+
+    /// Whether the guard of a run whose files cannot be read is surely dead, or (in a directory that has vanished) was
+    /// never seen: the sweep finds that one.
+    private func isGuardGone(_ entry: Entry) -> Bool {
+        if let isLocked = try? entry.watched.run.isLocked() { return !isLocked }
+        if let descriptor = entry.guardDescriptor {
+            var dead = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            return poll(&dead, 1, 0) > 0
+        }
+        return !fileExists(entry.watched.run.path) && errno == ENOENT
     }
 }
 
@@ -116,9 +141,12 @@ extension WatchLoop {
         let watched: WatchedRun
         /// The guard's pidfd, once it is known.
         var guardDescriptor: CInt?
+        var guardIdentity: ProcessIdentity?
         /// Whether the guard was seen alive and its death is waited for.
         var awaitsDeath = false
         var toldRunning: Bool
+        /// How long to wait before the next look while nothing can be awaited.
+        var pause = WatchLoop.soon
         /// The last deadline that was read, and the slack.
         var deadline: BootTime?
         /// When to look at it whatever happens; nil when only its guard's death matters.

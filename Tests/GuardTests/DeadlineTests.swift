@@ -53,10 +53,9 @@ import Testing
     @Test func aDeadlineOfAnEarlierBootHasPassed() async throws {
         let scene = try Scene()
         let run = try scene.prepare("echo ran > $F/ran", deadline: .now + .seconds(1000))
-        var record = RunRecord(kind: "deadline")
-        record.add("nanoseconds", String(Int64.max))
-        record.add("boot", "00000000-0000-0000-0000-000000000000")
-        try replaceFile(run.file("deadline"), record.encoded)
+        let slot = DeadlineFile.slot(
+            BootTime(nanoseconds: .max), boot: "00000000-0000-0000-0000-000000000000")
+        try replaceFile(run.file("deadline"), slot + slot)
         try run.launch(guard: scene.guardProgram)
         #expect(try await run.end().cause == .deadlinePassed)
         #expect(!fileExists("\(scene.folder)/ran"))

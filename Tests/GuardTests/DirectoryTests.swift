@@ -19,7 +19,7 @@ import Testing
         #expect(try RunDirectory(adopting: run.path + "/") == run)
     }
 
-    @Test(arguments: ["specification", "deadline", "guard", "child", "exit"])
+    @Test(arguments: ["specification", "guard", "child", "exit"])
     func everyDamageOfAFileIsAnError(_ name: String) async throws {
         let scene = try Scene()
         let run = try scene.launch("exit 1", deadline: .now + .seconds(1000))

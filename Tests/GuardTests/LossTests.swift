@@ -143,7 +143,7 @@ import Testing
         #expect(ProcessIdentity(pid: identity.pid, startTicks: identity.startTicks, boot: "another").open() == nil)
         kill(guardPid, SIGKILL)
         try run.write(guard: before)
-        try run.write(child: before, startedAt: 0)
+        try replaceFile(run.file("child"), RunDirectory.record(child: before, startedAt: 0).encoded)
         try run.killNow()
         #expect(isAlive(strangersChild))
     }

@@ -210,7 +210,7 @@ import Testing
         #expect(getsid(pid) == pid)
         #expect(shell("ls -l /proc/\(pid)/fd | grep -q '\(scene.folder)/held'") == 1)
         #expect(shell("ls -l /proc/\(pid)/cwd | grep -q -e '-> /$'") == 0)
-        // Standard streams, lock, signals, two timers, the outcome's room, three pipes (one is closed by now).
+        // Standard streams, lock, signals, two timers, room for child and outcome, three pipes (one is closed by now).
         #expect(try names(in: "/proc/\(pid)/fd").count <= 11)
     }
 

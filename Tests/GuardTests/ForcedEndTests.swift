@@ -1,0 +1,134 @@
+import Glibc
+import Testing
+
+@testable import Guard
+
+/// Runs that are ended by force although their guard or their processes make it hard.
+@Suite(.serialized, .ownThread) struct ForcedEndTests {
+    /// Starts `script` in the background without any environment, so without the run's marker.
+    private static func unmarked(_ script: String, through command: String = "") -> String {
+        "env -i \(command) /bin/sh -c \"\(script)\" & "
+    }
+
+    private static let worker = "echo \\$\\$ > $F/worker; exec sleep 100"
+
+    @Test func aGuardThatCannotDieDoesNotShieldItsChild() async throws {
+        let scene = try Scene()
+        let run = try scene.launch(
+            Self.unmarked(Self.worker, through: "setsid") + "exec sleep 1000", deadline: .now + .seconds(1000))
+        let child = try await run.runningPid()
+        let worker = try await scene.pid(in: "worker")
+        // As if its system call hung: SIGKILL does nothing.
+        #expect(try !run.settle(cause: .deadlinePassed, killGuard: { _ in }))
+        try await eventually("child and worker are dead") { !isAlive(child) && !isAlive(worker) }
+        #expect(isAlive(try run.guardPid))
+        #expect(try run.outcome() == nil)
+        #expect(try !run.settle(cause: .deadlinePassed, killGuard: { _ in }))
+        // Its system call returns at last.
+        try run.killNow(cause: .deadlinePassed)
+        let outcome = try #require(try run.outcome())
+        #expect(outcome.ending == .lost)
+        #expect(outcome.cause == .deadlinePassed)
+    }
+
+    @Test func aProcessWithoutTheMarkerInASessionOfItsOwnDiesWithARunThatIsKilled() async throws {
+        let scene = try Scene()
+        let run = try scene.launch(Self.unmarked(Self.worker, through: "setsid") + "exec sleep 1000")
+        let worker = try await scene.pid(in: "worker")
+        try run.killNow()
+        #expect(!isAlive(worker))
+    }
+
+    @Test func processesThatForkAllTheTimeDieWithARunThatIsKilled() async throws {
+        let scene = try Scene()
+        // Each link of the chain starts the next, in a session of its own, and ends; not for ever, should it get away.
+        let chain = """
+            import os
+            for _ in range(20000):
+                if os.fork():
+                    os._exit(0)
+                os.setsid()
+                os.environ.clear()
+                with open("\(scene.folder)/link", "w") as file: print(os.getpid(), file=file)
+            """
+        let run = try scene.launch("env -i python3 -c '\(chain)' & exec sleep 1000")
+        _ = try await scene.pid(in: "link")
+        try run.killNow()
+        let left = try ProcessStat.all().filter {
+            let command = String(decoding: (try? readFile("/proc/\($0.pid)/cmdline")) ?? [], as: UTF8.self)
+            return command.contains("\(scene.folder)/link")
+        }
+        #expect(left.isEmpty)
+    }
+
+    @Test func aWorkerWithoutTheMarkerIsFoundByItsSessionWhenTheGuardWasKilled() async throws {
+        let scene = try Scene()
+        let run = try scene.launch(Self.unmarked(Self.worker) + "exec sleep 1000")
+        let child = try await run.runningPid()
+        let worker = try await scene.pid(in: "worker")
+        let ends = Ends()
+        let watch = try GuardWatch()
+        watch.watch(run) { outcome in
+            #expect(!isAlive(child) && !isAlive(worker))
+            ends.add(outcome)
+        }
+        kill(try run.guardPid, SIGKILL)
+        try await eventually("the watch tells the end") { !ends.all.isEmpty }
+        #expect(!isAlive(worker))
+        #expect(try run.sweep() == 0)
+    }
+
+    @Test func aSessionThatMayBeAStrangersIsLeftAlone() async throws {
+        let scene = try Scene()
+        let stranger = try scene.launch(Self.unmarked(Self.worker) + "exec sleep 1000")
+        let leader = try #require(ProcessIdentity(of: try await stranger.runningPid()))
+        let worker = try await scene.pid(in: "worker")
+        func sweep(startTicks: UInt64, boot: String = leader.boot) throws -> [pid_t] {
+            let child = ProcessIdentity(pid: leader.pid, startTicks: startTicks, boot: boot)
+            return try Sweep(runID: "\(scene.folder)/none", child: child).pass()
+        }
+        // The number is another process's by now, the session older than the child, or of another boot.
+        #expect(try sweep(startTicks: leader.startTicks - 1) == [])
+        #expect(try sweep(startTicks: leader.startTicks + 1) == [])
+        #expect(try sweep(startTicks: leader.startTicks, boot: "another") == [])
+        kill(try stranger.guardPid, SIGKILL)
+        try await eventually("the leader is gone") { ProcessIdentity(of: leader.pid) == nil }
+        let workerStart = try #require(ProcessIdentity(of: worker)).startTicks
+        #expect(try sweep(startTicks: workerStart + 1000) == [])
+        #expect(isAlive(worker))
+        #expect(try sweep(startTicks: leader.startTicks).contains(worker))
+    }
+
+    @Test(arguments: [true, false])
+    func aRunWhoseDirectoryVanishedIsToldAsLost(_ isWatchedBefore: Bool) async throws {
+        let scene = try Scene()
+        let run = try scene.launch("sleep 1000")
+        let child = try await run.runningPid()
+        let guardPid = try run.guardPid
+        let starts = Ends()
+        let ends = Ends()
+        let watch = try GuardWatch()
+        func begin() {
+            watch.watch(
+                run,
+                onRunning: { starts.add(RunOutcome(ending: .exited(code: $0), cause: .byItself, endedAt: $1)) },
+                onEnd: { ends.add($0) })
+        }
+        if isWatchedBefore {
+            begin()
+            try await eventually("the watch knows the run") { !starts.all.isEmpty }
+        }
+        shell("rm -rf \(run.path)")
+        if isWatchedBefore { kill(guardPid, SIGKILL) } else { begin() }
+        try await eventually("the watch tells the end") { !ends.all.isEmpty }
+        #expect(ends.all.map(\.ending) == [.lost])
+        #expect(!isAlive(child) && !isAlive(guardPid))
+    }
+
+    @Test func aRunThatStaysInPreparationIsLookedAtLessAndLess() {
+        var pauses = [WatchLoop.soon]
+        while pauses.count < 9 { pauses.append(WatchLoop.longer(pauses[pauses.count - 1])) }
+        #expect(
+            pauses == [10, 20, 40, 80, 160, 320, 640, 1000, 1000].map { .milliseconds($0) })
+    }
+}
