@@ -46,12 +46,29 @@ public struct ClusterView: Sendable {
     /// Everything up to this revision has been taken in.
     public private(set) var revision: Int64
 
+    /// The latest of the engine's own commits that were acknowledged.
+    private var committed: Int64 = 0
+    /// Own commits up to here are known only once they have been told.
+    private var forgotten: Int64 = 0
+
     /// The revision that last wrote each key. Of a deleted one it is kept until the watch has passed it.
     private var revisions: [String: Int64] = [:]
     private var buried: [String] = []
 
     /// An empty store at a revision.
     public init(revision: Int64 = 0) { self.revision = revision }
+
+    /// Whether everything that the engine has committed is in it. If not, the watch is yet to tell.
+    public var isWhole: Bool { revision >= forgotten }
+
+    /// Begins anew with what was read as of one revision. What the engine has committed since then is forgotten, although
+    /// its transactions were acknowledged: until it is told again the view is not whole.
+    public mutating func begin(with read: ClusterView) {
+        let committed = committed
+        self = read
+        self.committed = committed
+        forgotten = committed
+    }
 
     /// What became of a key.
     public enum Change: Sendable, Hashable {
@@ -101,6 +118,7 @@ public struct ClusterView: Sendable {
 
     /// Takes in a transaction of the engine's own that was acknowledged. One that the watch has told already is no news.
     public mutating func apply(_ step: Step, at modRevision: Int64) {
+        committed = max(committed, modRevision)
         guard modRevision > revision else { return }
         for put in step.puts {
             apply(put.key, .put(put.value, createRevision: createRevision(put.key) ?? modRevision), at: modRevision)

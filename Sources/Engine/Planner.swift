@@ -83,7 +83,7 @@ public struct Planner: Sendable {
             }
         }
         if !busy.contains(.status), let step = status(view, nodes, now) { plan.steps.append(step) }
-        for name in view.assemblies.keys.sorted() where !busy.contains(.assembly(name)) {
+        for name in Self.order(view) where !busy.contains(.assembly(name)) {
             guard let assembly = view.assemblies[name] else { continue }
             var own = placement
             // What an earlier step about it would take is for this one to take.
@@ -107,6 +107,16 @@ public struct Planner: Sendable {
         reasonWrittenAt = reasonWrittenAt.filter { view.assemblies[$0.key] != nil }
         plan.steps += forgetNodes(view, occupied, busy, now)
         return plan
+    }
+
+    /// Those first of which a part has been placed and the rest is to follow: nobody else may take its room.
+    private static func order(_ view: ClusterView) -> [String] {
+        let names = view.assemblies.keys.sorted()
+        func isUnderWay(_ name: String) -> Bool {
+            guard let assembly = view.assemblies[name] else { return false }
+            return assembly.record?.value?.state == .initializing && !assembly.assignments.isEmpty
+        }
+        return names.filter(isUnderWay) + names.filter { !isUnderWay($0) }
     }
 
     // MARK: Nodes

@@ -44,13 +44,21 @@ public struct Step: Sendable, Hashable {
     public var compares: [Compare] = []
     public var puts: [Put] = []
     public var deletes: [Span] = []
-    /// What the new assignments take of their nodes, for as long as it is unknown whether they were written.
+    /// What the new assignments take of their nodes, for as long as it is unknown whether they were written; those that
+    /// are left for the assembly's next steps, too.
     public var reservations: [Reservation] = []
 
     /// What happens with it, in sentences, for the log.
     public var story: [String] = []
 
     public init(_ subject: Subject) { self.subject = subject }
+
+    var deletesAssignments: Bool {
+        deletes.contains { span in
+            guard case .key(let key) = span, case .assignment = Place(key: Array(key.utf8)) else { return false }
+            return true
+        }
+    }
 
     /// A place that an instance would take.
     public struct Reservation: Sendable, Hashable {

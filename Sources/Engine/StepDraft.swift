@@ -94,7 +94,11 @@ struct StepDraft {
             operations += edit.puts.count + edit.deletes.count + (edit.event == nil ? 0 : 1)
             compares += edit.compares.count
             bytes += edit.puts.reduce(0) { $0 + $1.value.count }
-            if index > 0, operations > room || compares > room || bytes > Step.maximumBytes { return index }
+            if index > 0, operations > room || compares > room || bytes > Step.maximumBytes {
+                // Their room is kept while this part is on its way; then it is their turn before others'.
+                step.reservations += edits[index...].flatMap(\.reservations)
+                return index
+            }
             step.compares += edit.compares
             step.puts += edit.puts
             step.deletes += edit.deletes.map { .key($0) }

@@ -14,9 +14,6 @@ actor Term {
     private var view = ClusterView()
     private var planner: Planner
     private var book = StepBook()
-    private var backOff = BackOff()
-    /// When the store is asked again after it did not answer.
-    private var retryAt: Int64 = 0
     private var commits: [Step.Subject: Task<Void, Never>] = [:]
     private var watch: Watch?
     private var failure: (any Error)?
@@ -74,8 +71,11 @@ actor Term {
         }
     }
 
-    /// Reads everything as of one revision, in pages.
+    /// Reads everything as of one revision, in pages. Nothing is planned meanwhile: what was known before is not followed
+    /// any longer.
     private func read() async throws {
+        watch = nil
+        var backOff = BackOff()
         var options = GetOptions()
         options.limit = 500
         var range = KeyRange.prefix(Keys.root)
@@ -100,9 +100,8 @@ actor Term {
             guard page.hasMore, let last = page.kvs.last else { break }
             range.key = last.key + [0]
         }
-        backOff = BackOff()
         fresh.advance(to: options.revision)
-        view = fresh
+        view.begin(with: fresh)
         counters.change { $0.reads += 1 }
     }
 
@@ -131,7 +130,12 @@ actor Term {
     private var uptime: Int64 { (ContinuousClock.now - start).milliseconds }
 
     private func plan() {
-        guard watch != nil else { return }
+        guard let watch else { return }
+        guard view.isWhole else {
+            watch.requestProgress()
+            setTimer(start + .milliseconds(uptime + 100))
+            return
+        }
         counters.change { $0.plans += 1 }
         book.release(toldUpTo: view.revision, at: uptime)
         let plan = planner.plan(
@@ -141,7 +145,7 @@ actor Term {
         var next = [plan.wakeAt, book.nextMoment]
         if book.waitsToBeTold {
             // The store tells how far the watch is; a question that is lost is asked again.
-            watch?.requestProgress()
+            watch.requestProgress()
             next.append(uptime + 100)
         }
         setTimer(next.compactMap(\.self).min().map { start + .milliseconds($0) })
@@ -171,7 +175,7 @@ actor Term {
                 let result = try await client.commit(transaction, timeout: .seconds(5), mayRepeat: true)
                 committed(step, result)
             } catch {
-                if !Task.isCancelled { uncertain(step, error) }
+                if !Task.isCancelled { failed(step, error) }
             }
             commits[step.subject] = nil
             wake.yield()
@@ -179,7 +183,6 @@ actor Term {
     }
 
     private func committed(_ step: Step, _ result: TransactionResult) {
-        backOff = BackOff()
         guard result.succeeded else {
             counters.change { $0.failedCommits += 1 }
             if result.get(0)?.first?.createRevision != leadership.fencingToken {
@@ -202,19 +205,41 @@ actor Term {
         for text in step.story { logger.info("\(text)", metadata: ["subject": "\(step.subject)"]) }
         // At once: the next step must know what this one took.
         view.apply(step, at: result.header.revision)
-        book.succeeded(step)
+        book.succeeded(step, at: result.header.revision)
     }
 
-    private func uncertain(_ step: Step, _ error: any Error) {
+    private func failed(_ step: Step, _ error: any Error) {
         counters.change { $0.failedCommits += 1 }
-        // Those that fail together count once.
-        if uptime >= retryAt { retryAt = uptime + backOff.next().milliseconds }
+        let remedy = (error as? EtcdError)?.remedy
+        let failure = remedy == nil ? book.notAnswered(step, at: uptime) : book.refused(step, at: uptime)
+        guard failure.isWorthTelling else { return }
+        var metadata: Logger.Metadata = [
+            "subject": "\(step.subject)", "reason": "\(error)", "failures": "\(failure.count)",
+            "after-ms": "\(failure.pause)",
+        ]
+        metadata["remedy"] = remedy.map { "\($0)" }
         logger.warning(
-            "a transaction was not answered; trying again",
-            metadata: [
-                "subject": "\(step.subject)", "reason": "\(error)", "after-ms": "\(retryAt - uptime)",
-            ])
-        book.notAnswered(step, until: retryAt)
+            remedy == nil
+                ? "a transaction was not answered; trying again"
+                : "the store refuses a transaction, and nothing becomes of its subject until that is mended; trying again",
+            metadata: metadata)
+    }
+}
+
+extension EtcdError {
+    /// What to do about a store that refuses a transaction as it is; nil: it may take it the next time.
+    var remedy: String? {
+        guard !mayHaveBeenExecuted, ![.unavailable, .deadlineExceeded, .cancelled].contains(code) else { return nil }
+        return switch reason {
+        case .tooManyRequests: nil
+        case .noSpace:
+            "give the store room: compact and defragment it, or raise its --quota-backend-bytes, and disarm the alarm"
+        case .requestTooLarge, .tooManyOperations:
+            "raise the store's --max-request-bytes (1572864) and --max-txn-ops (128), or destroy the assembly and launch "
+                + "a smaller one"
+        case .permissionDenied, .invalidAuthToken: "let the engine's user read and write everything under \(Keys.root)"
+        default: "mend what the reason says"
+        }
     }
 }
 

@@ -49,6 +49,24 @@ import Testing
         #expect(wanted(view) == .running)
     }
 
+    @Test func whatWasReadBeforeAnOwnCommitIsNotWholeUntilThatIsTold() {
+        var view = ClusterView(revision: 4)
+        var step = Step(.assembly("a"))
+        step.puts = [.init(key: key, value: Wanted(.stopped).json)]
+        view.apply(step, at: 7)
+        view.begin(with: ClusterView(revision: 6))
+        #expect(!view.isWhole && view.assemblies.isEmpty)
+        // A later one, taken in at once, does not bring the earlier one back.
+        step.puts = [.init(key: Keys.event("a", 1), value: [])]
+        view.apply(step, at: 9)
+        #expect(!view.isWhole)
+        view.apply(key, .put(Wanted(.stopped).json, createRevision: 7), at: 7)
+        view.advance(to: 7)
+        #expect(view.isWhole && wanted(view) == .stopped && view.assemblies["a"]?.events == [1])
+        view.begin(with: ClusterView(revision: 10))
+        #expect(view.isWhole && view.assemblies.isEmpty)
+    }
+
     @Test func aValueThatIsNoneIsKeptWithTheReason() {
         var view = ClusterView()
         view.apply(Keys.specification("a"), .put(Array("[]".utf8), createRevision: 3), at: 3)

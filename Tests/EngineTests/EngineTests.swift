@@ -7,8 +7,10 @@ import Testing
 
 /// The edge, with a real store.
 @Suite(.serialized) struct EngineTests {
-    private func withStore(_ body: (StoreServer, EtcdClient) async throws -> Void) async throws {
-        let server = try StoreServer()
+    private func withStore(_ options: [String] = [], _ body: (StoreServer, EtcdClient) async throws -> Void)
+        async throws
+    {
+        let server = try StoreServer(options)
         defer { server.end() }
         let client = try EtcdClient(endpoints: [server.endpoint])
         do {
@@ -110,6 +112,28 @@ import Testing
             server.resume()
             try await launch("one", client)
             try await eventually("one is placed") { try await state("one", client) == .initialized }
+            running.task.cancel()
+            try await running.task.value
+        }
+    }
+
+    @Test func aLaunchThatTheStoreRefusesIsTriedEverMoreRarelyAndOthersGoOn() async throws {
+        try await withStore(["--max-txn-ops", "20"]) { server, client in
+            try await addNode("n1", client)
+            let running = engine("a", server.endpoint)
+            try await launch("large", client, count: 40)
+            let begin = ContinuousClock.now
+            var count = 0
+            while ContinuousClock.now - begin < .seconds(3) {
+                try await launch("a\(count)", client, count: 1)
+                try await eventually("a\(count) is placed") {
+                    try await state("a\(count)", client) == .initialized
+                }
+                count += 1
+            }
+            // At 0, 100, 300, 700, 1500 and 3100 ms.
+            let failures = running.engine.snapshot.failedCommits
+            #expect(count > 5 && failures >= 3 && failures <= 7, "\(failures) failures beside \(count) launches")
             running.task.cancel()
             try await running.task.value
         }

@@ -3,105 +3,6 @@ import Testing
 
 @testable import Engine
 
-/// A store and one engine, with agents played by hand.
-private struct World {
-    var store = SimulatedStore()
-    private(set) var engine: SimulatedEngine
-    private var dice = Dice(seed: 1)
-    private(set) var now: Int64 = 0
-
-    init(nodes: [String] = ["n1", "n2"], millicores: Int64 = 1_000) {
-        engine = SimulatedEngine(name: "e", &store, at: 0)
-        for node in nodes { add(node, millicores: millicores) }
-    }
-
-    mutating func add(_ node: String, millicores: Int64 = 1_000) {
-        store.put(
-            Keys.node(node),
-            NodeRecord(
-                name: node, address: "127.0.0.1", agentAddress: "127.0.0.1:1",
-                capacity: Resources(millicores: millicores, memoryBytes: 1 << 30), version: "1"))
-        arrive(node)
-    }
-
-    mutating func arrive(_ node: String) {
-        store.put(Keys.alive(node), NodePresence(since: Timestamp(milliseconds: 0), pid: 1), lease: node)
-    }
-
-    mutating func lose(_ nodes: String...) { for node in nodes { store.endLease(node) } }
-
-    /// Lets the engine do what there is to do, and time pass.
-    mutating func pass(milliseconds: Int64 = 0) {
-        let end = now + milliseconds
-        repeat {
-            // Several rounds without a moment in between: one for each step that follows from another.
-            for _ in 0..<12 { engine.tick(&store, &dice, at: now, isCalm: true) }
-            now += 100
-        } while now < end
-    }
-
-    mutating func launch(_ name: String, _ components: ComponentSpecification...) {
-        let specification = AssemblySpecification(name: name, components: components)
-        store.put([(Keys.specification(name), specification.json), (Keys.wanted(name), Wanted(.running).json)])
-        pass()
-    }
-
-    mutating func want(_ name: String, _ state: Wanted.State, generation: Int = 1) {
-        store.put(Keys.wanted(name), Wanted(state, generation: generation))
-        pass()
-    }
-
-    /// All agents that are there report this of what they are to run, or of one instance alone.
-    mutating func report(_ state: Report.State, of only: String? = nil, on node: String? = nil, reason: String? = nil) {
-        for (key, assignment) in assignments() {
-            guard case .assignment(let place, let instance) = Place(key: Array(key.utf8)),
-                store.entries[Keys.alive(place)] != nil, only == nil || only == "\(instance)",
-                node == nil || node == place, assignment.run || state == .stopped
-            else { continue }
-            store.put(
-                Keys.report(place, instance),
-                Report(
-                    token: store.entries[key]?.createRevision ?? 0, generation: assignment.generation, state: state,
-                    since: Timestamp(milliseconds: now), reason: reason), lease: place)
-        }
-        pass()
-    }
-
-    func assignments() -> [(key: String, value: Assignment)] {
-        store.keys(Keys.agents).compactMap { key in
-            key.contains("/assignments/") ? store.value(key, Assignment.self).map { (key, $0) } : nil
-        }
-    }
-
-    /// `INSTANCE on NODE`, with a star where it is to run.
-    var places: [String] {
-        assignments().compactMap { key, value in
-            guard case .assignment(let node, let instance) = Place(key: Array(key.utf8)) else { return nil }
-            return "\(instance) on \(node)" + (value.run ? "*" : "")
-        }.sorted()
-    }
-
-    func record(_ name: String) -> AssemblyRecord? { store.value(Keys.state(name)) }
-    func state(_ name: String) -> AssemblyState? { record(name)?.state }
-    func reason(_ name: String) -> String { record(name)?.reason ?? "" }
-
-    func events(_ name: String) -> [AssemblyEvent] {
-        store.keys(Keys.events(name)).compactMap { store.value($0) }
-    }
-
-    var status: EngineStatus? { store.value(Keys.engineStatus) }
-}
-
-private func component(
-    _ name: String = "web", count: Int = 1, millicores: Int64 = 100, dependsOn: [String] = [],
-    onDisconnect: OnDisconnect = .keep
-) -> ComponentSpecification {
-    ComponentSpecification(
-        name: name, command: "run", count: count,
-        requirements: Requirements(resources: Resources(millicores: millicores)), dependsOn: dependsOn,
-        onDisconnect: onDisconnect)
-}
-
 @Suite struct PlannerTests {
     @Test func aLaunchIsPlacedInOneTransactionAndRunsWhenItsAgentsSaySo() {
         var world = World()
@@ -268,6 +169,70 @@ private func component(
         for node in ["n1", "n2", "n3"] { #expect(world.places.count { $0.contains(node) } >= 133) }
         world.want("big", .destroyed)
         #expect(world.store.keys(Keys.assemblies).isEmpty && world.places.isEmpty)
+    }
+
+    @Test func nothingIsDestroyedWhileAReportIsUntoldThatWasWrittenBeforeTheAssignmentWent() {
+        var world = World()
+        world.launch("hello", component(onDisconnect: .stop))
+        world.store.put(Keys.wanted("hello"), Wanted(.destroyed))
+        world.tick()
+        // The assignment's end is decided; before that is executed the agent reports that it begins.
+        let report = world.reportUntold("hello.web.0", .starting)
+        world.pass(milliseconds: 10_000)
+        #expect(world.places.isEmpty && world.state("hello") == .destroying)
+        world.engine.isDeaf = false
+        world.pass(milliseconds: 10_000)
+        #expect(world.state("hello") == .destroying)
+        world.store.delete([report])
+        world.pass()
+        #expect(world.store.keys(Keys.assemblies).isEmpty)
+    }
+
+    @Test func nothingIsClearedAwayWhileAReportIsUntold() {
+        var world = World()
+        world.launch("hello", component())
+        world.store.delete([Keys.specification("hello")])
+        world.tick()
+        let report = world.reportUntold("hello.web.0", .starting)
+        world.pass()
+        #expect(world.places.isEmpty && world.state("hello") != nil)
+        world.engine.isDeaf = false
+        world.store.delete([report])
+        world.pass()
+        #expect(world.store.keys(Keys.assemblies).isEmpty)
+    }
+
+    @Test func aLaunchIsNotPlacedWhileAReportOfAFormerOneIsUntold() {
+        var world = World()
+        world.launch("hello", component(onDisconnect: .stop))
+        // Somebody has launched anew without destroying what there was.
+        world.store.delete([Keys.specification("hello"), Keys.state("hello")])
+        world.submit("hello", [component(onDisconnect: .stop)])
+        world.tick()
+        let report = world.reportUntold("hello.web.0", .running)
+        world.pass()
+        #expect(world.places.isEmpty)
+        world.engine.isDeaf = false
+        world.pass(milliseconds: 6_000)
+        #expect(world.places.isEmpty && world.reason("hello").contains("waits for its former run on n1"))
+        world.store.delete([report])
+        world.pass()
+        #expect(world.places == ["hello.web.0 on n1*"])
+    }
+
+    @Test func theRoomOfAnAssemblyIsItsOwnFromItsFirstStepOn() {
+        var world = World(nodes: ["n1", "n2"], millicores: 15_000)
+        world.pass()
+        world.submit("big", [component(count: 300)])
+        world.tick()
+        world.submit("a", [component()])
+        for _ in 0..<2 {
+            world.tick()
+            #expect(!world.places.contains { $0.hasPrefix("a.") })
+        }
+        world.pass()
+        #expect(world.state("big") == .initialized && world.places.count == 300)
+        #expect(world.state("a") == .preerror && world.reason("a").contains("0 of 15000 millicores free"))
     }
 
     @Test func theOldestEventsGo() {

@@ -72,7 +72,7 @@ struct SimulatedAgent {
             }
         case .up:
             if !isRegistered || cursor == 0 { register(&store) } else if isCalm || !dice.one(in: 4) { follow(store) }
-            act(&dice, at: now, isCalm: isCalm)
+            act(store, &dice, at: now, isCalm: isCalm)
             report(&store, at: now)
         }
     }
@@ -111,15 +111,19 @@ struct SimulatedAgent {
         }
     }
 
-    private mutating func act(_ dice: inout Dice, at now: Int64, isCalm: Bool) {
+    private mutating func act(_ store: SimulatedStore, _ dice: inout Dice, at now: Int64, isCalm: Bool) {
         for instance in Set(runs.keys).union(assignments.keys).sorted() {
             let wanted = assignments[instance]
             guard var run = runs[instance] else {
                 if let wanted, wanted.assignment.run {
+                    let mustStop = wanted.assignment.component.onDisconnect == .stop
+                    // Its first report is written only where the assignment is, and the run begins after that.
+                    let key = Keys.assignment(name, instance)
+                    if mustStop, store.entries[key]?.createRevision != wanted.token { continue }
                     runs[instance] = Run(
                         token: wanted.token, launch: wanted.assignment.launch,
                         generation: wanted.assignment.generation,
-                        mustStop: wanted.assignment.component.onDisconnect == .stop, state: .starting, until: now + 500)
+                        mustStop: mustStop, state: .starting, until: now + 500)
                 }
                 continue
             }

@@ -129,9 +129,13 @@ struct SimulatedCluster {
         var live: [String: String] = [:]
         for agent in agents {
             for (instance, run) in agent.runs where run.isLive && run.mustStop {
-                let key = "\(instance) of launch \(run.launch)"
-                if let other = live.updateValue(agent.name, forKey: key) {
-                    complain("\(key) runs on \(other) and \(agent.name)")
+                // Of one launch or of two.
+                if let other = live.updateValue(agent.name, forKey: "\(instance)") {
+                    complain("\(instance) runs on \(other) and \(agent.name)")
+                }
+                let record = state(instance.assembly)
+                if record?.state == .destroyed, record?.launch == run.launch {
+                    complain("\(instance) runs on \(agent.name), and the assembly is said to be destroyed")
                 }
             }
         }

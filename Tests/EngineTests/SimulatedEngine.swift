@@ -13,9 +13,13 @@ struct SimulatedEngine {
     /// Into the store's history.
     private var cursor: Int
     private var onTheirWay: [(step: Step, executedAt: Int64, isAnswered: Bool)] = []
+    /// What is being read after a compaction: as of a moment of the history, until when.
+    private var reading: (view: ClusterView, cursor: Int, until: Int64)?
     private var wakeAt: Int64?
     private var hasNews = true
     private(set) var commits = 0
+    /// What is written reaches the store, but the watch tells nothing.
+    var isDeaf = false
 
     /// Is elected: puts its key, and reads.
     init(name: String, _ store: inout SimulatedStore, at now: Int64) {
@@ -44,8 +48,16 @@ struct SimulatedEngine {
     func depose(_ store: inout SimulatedStore) { store.endLease(leadership.key) }
 
     mutating func tick(_ store: inout SimulatedStore, _ dice: inout Dice, at now: Int64, isCalm: Bool) {
-        follow(store, &dice, isCalm: isCalm)
+        if !isCalm, reading == nil, dice.one(in: 60) {
+            reading = (store.readAll(), store.history.count, now + Int64(dice.number(1...10) * 100))
+        }
+        if let read = reading, read.until <= now {
+            view.begin(with: read.view)
+            (cursor, reading, hasNews) = (read.cursor, nil, true)
+        }
+        if reading == nil { follow(store, &dice, isCalm: isCalm) }
         execute(&store, at: now)
+        guard reading == nil, view.isWhole else { return }
         let uptime = now - electedAt
         book.release(toldUpTo: view.revision, at: uptime)
         guard hasNews || wakeAt.map({ $0 <= uptime }) ?? false || book.nextMoment != nil || book.waitsToBeTold else {
@@ -65,7 +77,7 @@ struct SimulatedEngine {
             onTheirWay.append((step, now + Int64(isCalm ? 0 : dice.number(0...5) * 100), isAnswered))
             // One whose answer is lost may be executed at once, late, or never.
             if !isAnswered {
-                book.notAnswered(step, until: uptime + 300)
+                _ = book.notAnswered(step, at: uptime)
                 if dice.one(in: 3) {
                     onTheirWay.removeLast()
                 } else if dice.one(in: 2) {
@@ -77,7 +89,7 @@ struct SimulatedEngine {
 
     /// Hears of what has happened, up to now or to some revision before.
     private mutating func follow(_ store: SimulatedStore, _ dice: inout Dice, isCalm: Bool) {
-        guard cursor < store.history.count, isCalm || !dice.one(in: 4) else { return }
+        guard !isDeaf, cursor < store.history.count, isCalm || !dice.one(in: 4) else { return }
         var end = isCalm || dice.one(in: 2) ? store.history.count : dice.number(cursor...store.history.count)
         // All changes of one revision come together.
         while end < store.history.count, end > cursor, store.history[end].revision == store.history[end - 1].revision {
@@ -101,7 +113,7 @@ struct SimulatedEngine {
             if let revision {
                 commits += 1
                 view.apply(step, at: revision)
-                book.succeeded(step)
+                book.succeeded(step, at: revision)
             } else {
                 book.overtaken(step, at: store.revision)
             }

@@ -14,7 +14,9 @@ final class StoreServer {
     private let directory: String
 
     /// The program is that of the environment's GULPD, or where the release build puts it.
-    init() throws {
+    ///
+    /// - Parameter options: for gulpd, besides those that make it one member on its own.
+    init(_ options: [String] = []) throws {
         let root = URL(fileURLWithPath: #filePath).resolvingSymlinksInPath()
             .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
         let given = ProcessInfo.processInfo.environment["GULPD"].flatMap { $0.isEmpty ? nil : $0 }
@@ -28,12 +30,14 @@ final class StoreServer {
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         let (client, peer) = ("http://127.0.0.1:\(ports.0)", "http://127.0.0.1:\(ports.1)")
         process.executableURL = URL(fileURLWithPath: program)
-        process.arguments = [
-            "--name", "m1", "--data-dir", "\(directory)/m1", "--listen-client-urls", client,
-            "--advertise-client-urls", client, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-            "--initial-cluster", "m1=\(peer)", "--heartbeat-interval", "50", "--election-timeout", "500", "--log-level",
-            "error",
-        ]
+        process.arguments =
+            [
+                "--name", "m1", "--data-dir", "\(directory)/m1", "--listen-client-urls", client,
+                "--advertise-client-urls", client, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+                "--initial-cluster", "m1=\(peer)", "--heartbeat-interval", "50", "--election-timeout", "500",
+                "--log-level",
+                "error",
+            ] + options
         process.standardInput = FileHandle.nullDevice
         try process.run()
     }
