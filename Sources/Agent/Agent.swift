@@ -41,6 +41,9 @@ public final class Agent: Sendable {
     private let data: DataDirectory
     private let logger: Logger
 
+    /// Between two attempts to listen.
+    private static let listenInterval: Duration = .seconds(2)
+
     /// Takes hold of the data directory.
     ///
     /// - Throws: ``AgentError`` if the configuration cannot be worked with, or if another agent works in the directory.
@@ -56,8 +59,9 @@ public final class Agent: Sendable {
     /// Works until the task is cancelled, which it then throws; call it once. Components run on, and the lease is left to live, so
     /// that another agent takes both up.
     ///
-    /// The store may be there or not, now and later. Any other error that it throws is one that it cannot work with: the
-    /// port is taken, the data directory cannot be read.
+    /// The store may be there or not, now and later. While its port is taken it looks after what runs, and registers
+    /// the node when it has got the port. Any other error that it throws is one that it cannot work with: the data
+    /// directory cannot be read.
     public func run() async throws {
         let mailbox = Mailbox<NodeLoop.Message>()
         let runs = try RunStore(data, configuration, logger: logger) { mailbox.post(.plan($0)) }
@@ -76,24 +80,43 @@ public final class Agent: Sendable {
         // Before the store is asked, and whether or not it answers.
         await loop.adopt(try await runs.adopt())
 
-        let service = try await LogServer(data, configuration, logger: logger)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await loop.run() }
+            group.addTask { try await self.serve(mailbox, client) }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+        try Task.checkCancellation()
+    }
+
+    /// The log service, and the registration that names it.
+    private func serve(_ mailbox: Mailbox<NodeLoop.Message>, _ client: EtcdClient) async throws {
+        let service = try await listen()
         logger.info("the agent works", metadata: ["logs": "\(configuration.listenHost):\(service.port)"])
         let registrar = Registrar(
             client: client, configuration: configuration, data: data, record: record(port: service.port),
             logger: logger, tell: { mailbox.post(.news($0)) })
         let result: Result<Void, any Error>
-        do {
-            result = .success(
-                try await withThrowingTaskGroup(of: Void.self) { group in
-                    group.addTask { await loop.run() }
-                    group.addTask { try await registrar.run() }
-                    defer { group.cancelAll() }
-                    try await group.next()
-                })
-        } catch { result = .failure(error) }
+        do { result = .success(try await registrar.run()) } catch { result = .failure(error) }
         await service.close()
         try result.get()
-        try Task.checkCancellation()
+    }
+
+    /// Until it listens: another process's hold of a port is no reason to leave components, and a member of the store in
+    /// this process, alone.
+    private func listen() async throws -> LogServer {
+        var failures = 0
+        while true {
+            do { return try await LogServer(data, configuration, logger: logger) } catch {
+                try Task.checkCancellation()
+                failures += 1
+                logger.log(
+                    level: failures == 1 || failures % 30 == 0 ? .error : .debug,
+                    "the node is not registered before its agent can listen; trying again",
+                    metadata: ["error": "\(error)", "failures": "\(failures)"])
+                try await Task.sleep(for: Self.listenInterval)
+            }
+        }
     }
 
     private func record(port: Int) -> NodeRecord {

@@ -103,6 +103,18 @@ struct LeaseNote: Record {
     var lease: Int64
     /// For ``NodePresence/since``.
     var since: Timestamp
+    /// Whose it is. The directory may have been copied to another machine, or its agent been given another name.
+    var node: String?
+    /// In which life of the machine; nil: not known.
+    var boot: String?
+
+    /// Of the machine's present life.
+    static let presentBoot = (try? readSmallFile("/proc/sys/kernel/random/boot_id")).flatMap { bytes in
+        bytes.map { String(decoding: $0, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines) }
+    }
+
+    /// Whether the next agent of that node may take the lease up.
+    func isFor(_ node: String) -> Bool { self.node == node && boot != nil && boot == Self.presentBoot }
 }
 
 extension DataDirectory {
@@ -112,7 +124,15 @@ extension DataDirectory {
         return try? LeaseNote(json: bytes)
     }
 
-    func write(_ note: LeaseNote) throws(AgentError) { try replaceFile("\(path)/lease", note.json) }
+    /// If it fails no note is left, rather than an old one.
+    func write(_ note: LeaseNote) throws(AgentError) {
+        do { try replaceFile("\(path)/lease", note.json) } catch {
+            dropLease()
+            throw error
+        }
+    }
+
+    func dropLease() { unlink("\(path)/lease") }
 }
 
 // MARK: Files

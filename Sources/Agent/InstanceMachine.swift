@@ -51,6 +51,8 @@ struct InstanceMachine: Sendable {
     private var hasDirectory = false
     private var savedRecord: InstanceRecord?
     private var retryAt: BootTime?
+    /// Starts in a row that the node could not do.
+    private var failedStarts = 0
 
     /// A run that may live.
     struct LiveRun: Hashable, Sendable {
@@ -155,6 +157,7 @@ extension InstanceMachine {
     mutating func ended(_ key: RunKey, _ outcome: RunOutcome, _ now: Now) {
         guard let ending = run, ending.key == key, var record else { return }
         run = nil
+        failedStarts = 0
         defer { self.record = record }
         record.pid = nil
         record.lastEnd = outcome.end
@@ -172,13 +175,12 @@ extension InstanceMachine {
         run = nil
         // Perhaps because it could not be written down.
         savedRecord = nil
+        // Nothing of the component's was begun, so nothing is counted against it: tried again until the node can.
+        record.starts = max(0, record.starts - 1)
         let policy = record.assignment?.component.restart ?? RestartPolicy()
-        // By the node's fault: tried again, but not for ever.
-        let sequel: Sequel =
-            record.failuresInRow < policy.attempts
-            ? .again(after: RestartRules.backoff(policy, after: record.failuresInRow), counts: true, reason: reason)
-            : .failed(reason: "\(reason); mend it, then \"megam start \(instance.assembly)\"")
-        follow(sequel, upMilliseconds: nil, &record, now)
+        let pause = RestartRules.backoff(policy, after: failedStarts)
+        failedStarts += 1
+        follow(.again(after: pause, counts: false, reason: reason), upMilliseconds: nil, &record, now)
         self.record = record
     }
 
@@ -244,7 +246,8 @@ extension InstanceMachine {
     /// The token of the assignment that must be there when the next report is written, because a run waits for that.
     var awaitedToken: Int64? {
         guard run == nil, isWishFresh, case .assigned(let token, let assignment) = wish, assignment.run,
-            assignment.component.onDisconnect == .stop, storedToken != token, record?.token == token
+            storedToken != token, let record, record.token == token,
+            assignment.component.onDisconnect == .stop || record.attempt == 0
         else { return nil }
         return token
     }
@@ -368,15 +371,16 @@ extension InstanceMachine {
         switch component.onDisconnect {
         case .stop:
             guard isWishFresh, let until = authority.runsUntil, now.boot + Self.shortestLife <= until else { return [] }
-            // In this order: whoever takes the assignment away sees a report then, and waits until it is gone before
-            // the instance runs elsewhere.
-            guard storedToken == token else {
-                if record?.state == nil { record?.enter(.starting, now) }
-                return []
-            }
             deadline = until
         case .keep:
             guard isWishFresh || authority.trustsFiles else { return [] }
+        }
+        // In this order: whoever takes the assignment away sees a report then, and waits until it is gone before
+        // the instance runs elsewhere, or counts as destroyed. What need not wait for a lease does so only for its
+        // first run, and only while there is a registration.
+        if storedToken != token, deadline != nil || (isWishFresh && record?.attempt == 0) {
+            if record?.state == nil { record?.enter(.starting, now) }
+            return []
         }
         guard var record else { return [] }
         record.attempt += 1

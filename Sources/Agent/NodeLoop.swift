@@ -28,6 +28,8 @@ actor NodeLoop {
     private var registration: Registration?
     private var writing: Task<Void, Never>?
     private var writeNotBefore = BootTime(nanoseconds: 0)
+    /// Transactions in a row that met something else than they knew.
+    private var mismatches = 0
     private var renewAt: BootTime?
     private var outputsAt = BootTime(nanoseconds: 0)
     private var alarm: Task<Void, Never>?
@@ -38,6 +40,9 @@ actor NodeLoop {
     private static let writeInterval: Duration = .milliseconds(20)
     /// After a transaction of reports that failed.
     private static let writePause: Duration = .seconds(1)
+
+    /// Before the next transaction of reports, after so many in a row that met something else than they knew.
+    static func pause(afterMismatches count: Int) -> Duration { min(writeInterval * (1 << min(count, 10)), writePause) }
 
     init(client: EtcdClient, node: String, runs: RunStore, mailbox: Mailbox<Message>, logger: Logger) {
         self.client = client
@@ -77,6 +82,7 @@ actor NodeLoop {
         case .wake: events.append(.tick)
         case .news(.registered(let registration, let reports)):
             self.registration = registration
+            mismatches = 0
             book.begin(reports)
             events += [.registered, .reported(book.tokens)]
         case .news(.wishes(let number, let wishes, let isAll)):
@@ -94,12 +100,17 @@ actor NodeLoop {
             guard let registration, number == registration.number else { return }
             switch result {
             case .success(let result):
-                writeNotBefore = BootTime.now + Self.writeInterval
+                mismatches = result.succeeded ? 0 : mismatches + 1
+                writeNotBefore = BootTime.now + Self.pause(afterMismatches: mismatches)
                 guard !result.succeeded else {
                     book.done(writes, revision: result.header.revision, .now)
                     return events.append(.reported(book.tokens))
                 }
-                if result.get(0)?.first?.lease != registration.keeper.lease { registration.doubt() }
+                let alive = result.get(0)?.first
+                if alive?.lease != registration.keeper.lease || alive?.value != registration.presence {
+                    registration.doubt()
+                }
+                book.refuse(writes, assigned: Self.tokens(result.get(2)?.kvs ?? []))
                 book.begin(StoredReport.read(result.get(1)?.kvs ?? [], lease: registration.keeper.lease))
                 events.append(.reported(book.tokens))
             case .failure(let error):
@@ -107,6 +118,15 @@ actor NodeLoop {
                 writeNotBefore = BootTime.now + Self.writePause
             }
         }
+    }
+
+    /// The tokens of the assignments that are there.
+    private static func tokens(_ kvs: [KeyValue]) -> [InstanceID: Int64] {
+        var tokens: [InstanceID: Int64] = [:]
+        for kv in kvs {
+            if case .assignment(_, let instance) = Place(key: kv.key) { tokens[instance] = kv.createRevision }
+        }
+        return tokens
     }
 
     // MARK: Deadlines
@@ -141,10 +161,15 @@ actor NodeLoop {
     private func writeReports(_ now: Now) -> BootTime? {
         guard let registration, writing == nil else { return nil }
         guard writeNotBefore <= now.boot else { return writeNotBefore }
-        let (writes, askAgain) = book.due(plan.reports, awaited: plan.awaitedTokens, now.boot)
+        var (writes, askAgain) = book.due(plan.reports, awaited: plan.awaitedTokens, now.boot)
         guard !writes.isEmpty else { return askAgain }
+        // One that is never met as known does not hold up the others for long.
+        if mismatches > 1, let one = writes.randomElement() { writes = [one] }
         let lease = registration.keeper.lease
+        var keysOnly = GetOptions()
+        keysOnly.keysOnly = true
         let transaction = Transaction.if(.lease(.key(registration.aliveKey), .equal, lease))
+            .and([.value(.key(registration.aliveKey), .equal, registration.presence)])
             .and(writes.map { .modRevision(.key(Keys.report(node, $0.instance)), .equal, $0.knownRevision) })
             .and(
                 writes.compactMap { write in
@@ -159,8 +184,10 @@ actor NodeLoop {
                     return write.report.map { .put(key, $0.json, lease: lease) } ?? .delete(.key(key))
                 }
             )
-            .else(.get(.key(registration.aliveKey)), .get(.prefix(Keys.reports(node))))
-        writing = Task { [client, mailbox] in
+            .else(
+                .get(.key(registration.aliveKey)), .get(.prefix(Keys.reports(node))),
+                .get(.prefix(Keys.agent(node)), options: keysOnly))
+        writing = Task { [client, mailbox, writes] in
             let result: Result<TransactionResult, any Error>
             do {
                 // Done twice it fails the second time, and what it then reads is what it wrote.

@@ -8,8 +8,9 @@ struct Registration: Sendable {
     /// Grows with each.
     var number: Int
     var keeper: LeaseKeeper
-    /// ``NodePresence``'s key.
+    /// ``NodePresence``'s key, and what it holds as long as no other agent has taken it.
     var aliveKey: String
+    var presence: [UInt8]
     /// Says that the store showed it to be over.
     var doubt: @Sendable () -> Void
 }
@@ -23,7 +24,9 @@ struct Registration: Sendable {
 ///   └── lease lost, `alive` gone, watch refused ◄── read all at one revision, watch from the next
 /// ```
 ///
-/// Whose `alive` it is shows in the key's lease. If it is another agent's, this one waits until it is gone.
+/// Whose `alive` it is shows in the key's lease. If it is another agent's, this one waits until it is gone. Of two
+/// agents that found the same lease noted (a data directory was copied) the one that came last has put its own name
+/// into `alive`: the other gives the lease up at once, and waits like any other.
 struct Registrar: Sendable {
     /// What it tells, in this order.
     enum News: Sendable {
@@ -41,6 +44,9 @@ struct Registrar: Sendable {
     let logger: Logger
     let tell: @Sendable (News) -> Void
 
+    /// This process, in ``NodePresence``.
+    private let process = String(UInt64.random(in: .min ... .max), radix: 16)
+
     private static let pauses: ClosedRange<Duration> = .milliseconds(200) ... .seconds(10)
     private var aliveKey: String { Keys.alive(configuration.nodeName) }
 
@@ -49,30 +55,39 @@ struct Registrar: Sendable {
     /// Why a registration has ended.
     private struct Ended: Error, CustomStringConvertible {
         let description: String
-        init(_ description: String) { self.description = description }
+        /// Another agent has taken the lease itself.
+        let isLeaseTaken: Bool
+        init(_ description: String, isLeaseTaken: Bool = false) {
+            self.description = description
+            self.isLeaseTaken = isLeaseTaken
+        }
     }
 
     /// Until it is cancelled.
     func run() async throws {
         var number = 0
         var failures = 0
+        // Under which this process was registered last.
+        var held: LeaseID?
         while true {
             number += 1
             var registeredAt: ContinuousClock.Instant?
             do {
                 let keeper = try await takeLease()
                 defer { keeper.stop() }
-                let revision = try await register(keeper)
+                let (revision, presence) = try await register(keeper, isHeld: held == keeper.lease)
+                held = keeper.lease
                 registeredAt = .now
                 logger.info("registered", metadata: ["lease": "\(keeper.lease)", "revision": "\(revision)"])
                 // One stream for each registration: it ends with the task that reads it.
                 let (doubts, doubt) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
                 let registration = Registration(
-                    number: number, keeper: keeper, aliveKey: aliveKey,
+                    number: number, keeper: keeper, aliveKey: aliveKey, presence: presence,
                     doubt: { doubt.yield() })
                 try await serve(registration, doubts)
             } catch {
                 try Task.checkCancellation()
+                if (error as? Ended)?.isLeaseTaken ?? false { data.dropLease() }
                 // One that is over at once is a failure like any other.
                 if let registeredAt, ContinuousClock.now - registeredAt > Self.pauses.upperBound { failures = 0 }
                 failures += 1
@@ -90,24 +105,50 @@ struct Registrar: Sendable {
 
     // MARK: The lease and the node's key
 
-    /// The lease of the last registration if it lives, else a new one.
+    /// The lease of the last registration if it lives and is this node's, else a new one.
     private func takeLease() async throws -> LeaseKeeper {
         if let note = data.readLease() {
-            do {
-                let keeper = try await client.keepLease(LeaseID(rawValue: note.lease))
-                logger.info("the lease lives; taking it up again", metadata: ["lease": "\(keeper.lease)"])
-                return keeper
-            } catch let error as EtcdError where error.reason == .leaseNotFound {}
+            if note.isFor(configuration.nodeName) {
+                do {
+                    let keeper = try await client.keepLease(LeaseID(rawValue: note.lease))
+                    logger.info("the lease lives; taking it up again", metadata: ["lease": "\(keeper.lease)"])
+                    return keeper
+                } catch let error as EtcdError where error.reason == .leaseNotFound {}
+            } else {
+                // Left to end by itself: until then runs that must not outlive it may still live.
+                logger.warning(
+                    "the noted lease is of another node or another boot of the machine; taking a new one",
+                    metadata: ["lease": "\(LeaseID(rawValue: note.lease))", "noted-node": "\(note.node ?? "unknown")"])
+            }
         }
         let keeper = try await client.keepLease(timeToLive: configuration.leaseTTL)
-        try data.write(LeaseNote(lease: keeper.lease.rawValue, since: .now))
+        self.note(keeper.lease, since: .now)
         return keeper
+    }
+
+    /// Without a note the next agent only has to wait until the lease ends.
+    private func note(_ lease: LeaseID, since: Timestamp) {
+        let note = LeaseNote(
+            lease: lease.rawValue, since: since, node: configuration.nodeName, boot: LeaseNote.presentBoot)
+        do throws(AgentError) { try data.write(note) } catch {
+            logger.error("cannot note the lease", metadata: ["error": "\(error)"])
+        }
+    }
+
+    /// Throws if what lies in `alive` is another agent's that was given this lease.
+    private func checkProcess(_ alive: KeyValue) throws {
+        if (try? NodePresence(json: alive.value))?.process == process { return }
+        logger.error(
+            "another agent has this one's lease and name: was the data directory copied?",
+            metadata: ["presence": "\(alive.valueText)"])
+        throw Ended("another agent has taken the lease up", isLeaseTaken: true)
     }
 
     /// Puts the node's keys. Waits while another agent has that name.
     ///
-    /// - Returns: a revision at which the node was registered.
-    private func register(_ keeper: LeaseKeeper) async throws -> Int64 {
+    /// - Parameter isHeld: this process was registered under the lease before.
+    /// - Returns: a revision at which the node was registered, and what `alive` holds.
+    private func register(_ keeper: LeaseKeeper, isHeld: Bool) async throws -> (Int64, presence: [UInt8]) {
         let nodeKey = Keys.node(configuration.nodeName)
         var holder: LeaseID??
         while true {
@@ -125,20 +166,20 @@ struct Registrar: Sendable {
                 try await waitUntilChanged(after: read.header.revision, keeper)
                 continue
             }
-            var note = data.readLease() ?? LeaseNote(lease: keeper.lease.rawValue, since: .now)
-            if alive == nil {
-                note.since = .now
-                try data.write(note)
-            }
-            let presence = NodePresence(since: note.since, pid: getpid()).json
+            if let alive, isHeld { try checkProcess(alive) }
+            let noted = alive == nil ? nil : data.readLease()
+            let since = noted?.since ?? .now
+            if alive == nil { note(keeper.lease, since: since) }
+            let presence = NodePresence(since: since, pid: getpid(), process: process).json
             var writes: [Transaction.Operation] = []
             if alive?.value != presence { writes.append(.put(aliveKey, presence, lease: keeper.lease)) }
             if read.get(1)?.first?.value != record.json { writes.append(.put(nodeKey, record.json)) }
-            let condition: Transaction.Compare =
-                alive == nil ? .isAbsent(aliveKey) : .lease(.key(aliveKey), .equal, keeper.lease)
-            let result = try await client.commit(Transaction.if(condition).then(writes), mayRepeat: true)
+            // What was seen, and not just its lease: one that was held up cannot replace another agent's.
+            let result = try await client.commit(
+                Transaction.if(.modRevision(.key(aliveKey), .equal, alive?.modRevision ?? 0)).then(writes),
+                mayRepeat: true)
             // Told to have failed after it was repeated, it is found to have succeeded by the next look.
-            if result.succeeded { return result.header.revision }
+            if result.succeeded { return (result.header.revision, presence) }
         }
     }
 
@@ -186,9 +227,9 @@ struct Registrar: Sendable {
                     .get(.prefix(Keys.agent(configuration.nodeName))),
                     .get(.prefix(Keys.reports(configuration.nodeName)))))
             let own = read.get(0)?.kvs ?? []
-            guard own.contains(where: { $0.keyText == aliveKey && $0.lease == registration.keeper.lease }) else {
-                throw notOurs
-            }
+            guard let alive = own.first(where: { $0.keyText == aliveKey }), alive.lease == registration.keeper.lease
+            else { throw notOurs }
+            try checkProcess(alive)
             if isFirst {
                 isFirst = false
                 let reports = StoredReport.read(read.get(1)?.kvs ?? [], lease: registration.keeper.lease)
@@ -215,6 +256,7 @@ struct Registrar: Sendable {
                         guard event.kind == .put, event.kv.lease == registration.keeper.lease else {
                             throw Ended("the key \(aliveKey) was deleted or taken")
                         }
+                        try checkProcess(event.kv)
                     } else if let (instance, wish) = wish(of: event.kv, isThere: event.kind == .put) {
                         wishes[instance] = wish
                     }

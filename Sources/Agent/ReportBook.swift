@@ -40,7 +40,7 @@ struct ReportBook: Sendable {
         var awaitedToken: Int64?
     }
 
-    /// Twice as many compares and one are what any store allows in one transaction (etcd: 128).
+    /// Twice as many compares and two are what any store allows in one transaction (etcd: 128).
     static let mostWrites = 60
     /// So that a transaction stays far below what a store accepts (etcd: 1.5 MiB).
     static let mostBytes = 512 << 10
@@ -48,6 +48,8 @@ struct ReportBook: Sendable {
     static let shortestInterval: Duration = .seconds(1)
 
     private var written: [InstanceID: (stored: StoredReport, at: BootTime)] = [:]
+    /// Awaited tokens whose assignment was seen to be gone: it never comes back, since a new one has another token.
+    private var refused: [InstanceID: Int64] = [:]
 
     /// Begins with what was read from the store, under a registration or after a write that met another revision.
     mutating func begin(_ stored: [InstanceID: StoredReport]) {
@@ -70,6 +72,7 @@ struct ReportBook: Sendable {
             guard writes.count < Self.mostWrites, bytes < Self.mostBytes else { return (writes, now) }
             let present = written[instance]
             let report = wanted[instance]
+            if let token = awaited[instance], refused[instance] == token { continue }
             if let report, let present, let last = present.stored.report {
                 if last == report { continue }
                 let isChangeOfState =
@@ -89,9 +92,18 @@ struct ReportBook: Sendable {
         return (writes, askAgain)
     }
 
+    /// The writes failed, when these tokens' assignments were there. What awaited another is not tried again, so that it
+    /// does not hold up the others.
+    mutating func refuse(_ writes: [Write], assigned: [InstanceID: Int64]) {
+        for write in writes {
+            if let token = write.awaitedToken, assigned[write.instance] != token { refused[write.instance] = token }
+        }
+    }
+
     /// The writes are in the store, by this revision.
     mutating func done(_ writes: [Write], revision: Int64, _ now: BootTime) {
         for write in writes {
+            refused[write.instance] = nil
             if let report = write.report {
                 written[write.instance] = (StoredReport(report: report, revision: revision), now)
             } else {

@@ -21,9 +21,14 @@ final class RunStore: Sendable {
     private let slowQueue = DispatchQueue(label: "agent.runs.slow", attributes: .concurrent)
     private let runs = Mutex<[RunKey: RunDirectory]>([:])
     private let outputStamps = Mutex<[RunKey: Outputs.Stamp]>([:])
+    /// Runs of which nothing lives, as was told, whatever their directories say.
+    private let over = Mutex<Set<RunKey>>([])
+    private let isClosed = Mutex(false)
 
     /// How many runs of an instance are kept for their logs, the present one included.
     static let runsKept = 3
+    /// After a look at a run's files that failed.
+    private static let lookAgainAfter: DispatchTimeInterval = .seconds(5)
 
     /// - Parameter emit: called on threads of the store's and the watch's; must return soon.
     init(
@@ -40,6 +45,7 @@ final class RunStore: Sendable {
     /// Ends the watching, and returns when all steps that were begun are done. What runs runs on.
     func close() async {
         watch.close()
+        isClosed.withLock { $0 = true }
         await withCheckedContinuation { continuation in queue.async { continuation.resume() } }
         await withCheckedContinuation { continuation in
             slowQueue.async(flags: .barrier) { continuation.resume() }
@@ -90,7 +96,7 @@ final class RunStore: Sendable {
         case .start(let key, let component, let deadline):
             if let reason = unsaved[key.instance] { return emit(.startFailed(key, reason)) }
             start(key, component, deadline)
-        case .watch(let key): with(key) { beginWatch($0, key) }
+        case .watch(let key): takeUp(key)
         case .requestStop(let key):
             logger.info("stopping", metadata: metadata(key))
             with(key) { run throws(GuardError) in try run.requestStop() }
@@ -146,20 +152,38 @@ final class RunStore: Sendable {
                 logger.error("a guard could not guard", metadata: metadata(key).with("complaint", complaint))
             }
             logger.info("a run is over", metadata: metadata(key).with("outcome", outcome.words))
-            emit(.ended(key, outcome))
+            tellEnd(key, outcome)
         }
     }
 
+    private func tellEnd(_ key: RunKey, _ outcome: RunOutcome) {
+        over.withLock { _ = $0.insert(key) }
+        emit(.ended(key, outcome))
+    }
+
+    /// Whether nothing of a run lives for certain.
+    private func isOver(_ key: RunKey) -> Bool {
+        // Its outcome is recorded when nothing of it lives, and not before.
+        over.withLock { $0.contains(key) } || access("\(data.run(key))/exit", F_OK) == 0
+    }
+
+    /// Blocks for as long as its processes take to die.
     private func kill(_ key: RunKey) {
         do throws(GuardError) {
             do throws(GuardError) { try directory(key).killNow() } catch {
-                // Without its directory it is found by its marker, and nobody else tells its end.
-                guard access("\(data.run(key))/specification", F_OK) != 0 else { throw error }
-                try RunDirectory.sweep(runID: data.runID(key))
-                emit(
-                    .ended(
-                        key,
-                        RunOutcome(ending: .lost, cause: .stopRequested, endedAt: Timestamp.now.milliseconds)))
+                // What has no directory that can be used is found by its marker, and nobody else tells its end.
+                guard isUseless(data.run(key)) else { throw error }
+                let killed = try RunDirectory.sweep(runID: data.runID(key))
+                runs.withLock { $0[key] = nil }
+                if access("\(data.run(key))/specification", F_OK) == 0 {
+                    setAside(
+                        data.run(key), as: "\(key.instance).\(key.directoryName)", because: "\(error)", killed: killed)
+                } else {
+                    // Never finished, or deleted: nothing that a person could look at.
+                    try? FileManager.default.removeItem(atPath: data.run(key))
+                }
+                tellEnd(
+                    key, RunOutcome(ending: .lost, cause: .stopRequested, endedAt: Timestamp.now.milliseconds))
             }
         } catch {
             logger.error("cannot kill a run", metadata: metadata(key).with("error", error))
@@ -169,10 +193,13 @@ final class RunStore: Sendable {
 
     private func start(_ key: RunKey, _ component: ComponentSpecification, _ deadline: BootTime?) {
         do throws(AgentError) {
+            try checkOthers(key)
             prune(key.instance, keeping: Self.runsKept - 1)
             let specification = try prepare(key, component)
             let run: RunDirectory
             do { run = try RunDirectory.create(at: data.run(key), specification, deadline: deadline) } catch {
+                // What was begun of it is no run, and nothing was launched.
+                try? FileManager.default.removeItem(atPath: data.run(key))
                 throw AgentError(error.description)
             }
             do { try run.launch(guard: configuration.guardExecutable) } catch {
@@ -186,6 +213,16 @@ final class RunStore: Sendable {
             logger.error("cannot start a run", metadata: metadata(key).with("error", error))
             emit(.startFailed(key, error.description))
         }
+    }
+
+    /// Throws while another run of the instance may live, and has it ended.
+    private func checkOthers(_ key: RunKey) throws(AgentError) {
+        let left = data.runs(of: key.instance).filter { $0 != key && !isOver($0) }
+        guard !left.isEmpty else { return }
+        for one in left { slowQueue.async { [self] in kill(one) } }
+        throw AgentError(
+            "processes of an earlier run (\(left.map(\.directoryName).joined(separator: ", "))) may live; "
+                + "they are being killed (if that does not help: see the processes in state D)")
     }
 
     /// Makes what the run finds, and says what it is.
@@ -233,10 +270,22 @@ final class RunStore: Sendable {
     private func prune(_ instance: InstanceID, keeping count: Int) {
         let keys = data.runs(of: instance)
         for key in keys.dropLast(count) {
-            with(key) { run throws(GuardError) in try run.remove() }
+            do { try remove(key) } catch {
+                logger.error("cannot remove an old run", metadata: metadata(key).with("error", "\(error)"))
+            }
             unlink(data.outputs(of: key))
-            runs.withLock { $0[key] = nil }
         }
+    }
+
+    /// Deletes one run, of which nothing lives afterwards.
+    private func remove(_ key: RunKey) throws {
+        do { try directory(key).remove() } catch {
+            // Damaged: what matters is that nothing of it lives.
+            try RunDirectory.sweep(runID: data.runID(key))
+            if access(data.run(key), F_OK) == 0 { try FileManager.default.removeItem(atPath: data.run(key)) }
+        }
+        runs.withLock { $0[key] = nil }
+        over.withLock { _ = $0.remove(key) }
     }
 
     private func clear(_ instance: InstanceID) {
@@ -246,13 +295,7 @@ final class RunStore: Sendable {
             if unlink(data.state(of: instance)) != 0, errno != ENOENT {
                 throw AgentError(cannot: "remove", data.state(of: instance))
             }
-            for key in data.runs(of: instance) {
-                do { try directory(key).remove() } catch {
-                    // Damaged meanwhile: what matters is that nothing of it lives. The files go below.
-                    try RunDirectory.sweep(runID: data.runID(key))
-                }
-                runs.withLock { $0[key] = nil }
-            }
+            for key in data.runs(of: instance) { try remove(key) }
             if access(folder, F_OK) == 0 { try FileManager.default.removeItem(atPath: folder) }
             logger.info("cleaned up", metadata: ["instance": "\(instance)"])
             emit(.cleared(instance, true))
@@ -266,7 +309,8 @@ final class RunStore: Sendable {
 // MARK: Adoption
 
 extension RunStore {
-    /// All that lies in the data directory. Ends what cannot be gone on with, and blocks until that is done.
+    /// All that lies in the data directory. What cannot be gone on with is ended afterwards: a process that does not
+    /// die holds up no other instance.
     func adopt() async throws -> [FoundInstance] {
         try await withCheckedThrowingContinuation { continuation in
             slowQueue.async { [self] in continuation.resume(with: Result { try found() }) }
@@ -279,11 +323,11 @@ extension RunStore {
                 setAside("\(data.runs)/\(name)", as: name, because: "its name is no instance's")
                 return nil
             }
-            return try found(instance)
+            return found(instance)
         }
     }
 
-    private func found(_ instance: InstanceID) throws -> FoundInstance {
+    private func found(_ instance: InstanceID) -> FoundInstance {
         var record: InstanceRecord?
         do {
             if let bytes = try readSmallFile(data.state(of: instance)) {
@@ -299,38 +343,68 @@ extension RunStore {
                 metadata: ["instance": "\(instance)", "error": "\(error)"])
         }
         let keys = data.runs(of: instance)
-        var runs: [FoundInstance.Run] = []
-        for key in keys {
-            do throws(GuardError) { runs.append(try found(key, isNewest: key == keys.last)) } catch {
-                // It cannot be judged, so nothing of it may live.
-                let killed = try RunDirectory.sweep(runID: data.runID(key))
-                setAside(data.run(key), as: "\(instance).\(key.directoryName)", because: "\(error)", killed: killed)
-            }
-        }
-        return FoundInstance(instance: instance, record: record, runs: runs)
+        // Of two that live, the older should not.
+        for key in keys.dropLast() where !isOver(key) { slowQueue.async { [self] in kill(key) } }
+        return FoundInstance(instance: instance, record: record, runs: keys.map(found))
     }
 
-    private func found(_ key: RunKey, isNewest: Bool) throws(GuardError) -> FoundInstance.Run {
-        let run = try directory(key)
-        var found = FoundInstance.Run(
-            key: key, deadline: try run.deadline(), stopGrace: run.specification.stopGrace, mayLive: true)
-        switch try run.status() {
-        case .running where isNewest:
-            logger.info("adopting a run", metadata: metadata(key))
-            return found
-        case .ended(let outcome) where outcome.ending != .lost:
-            found.mayLive = false
-            return found
-        case .ended, .preparing, .running:
-            // A run that has not come as far as to run is not begun now: its assignment may be gone. What a lost one
-            // left is swept. And of two that live, the older should not.
-            let isLost = if case .ended = try run.status() { true } else { false }
-            do throws(GuardError) {
-                try run.killNow(cause: isLost ? .byItself : .stopRequested)
-                found.mayLive = false
-            } catch { logger.error("cannot kill a run", metadata: metadata(key).with("error", error)) }
-            return found
+    private func found(_ key: RunKey) -> FoundInstance.Run {
+        var found = FoundInstance.Run(key: key, deadline: nil, stopGrace: .seconds(10), mayLive: !isOver(key))
+        do throws(GuardError) {
+            let run = try directory(key)
+            found.stopGrace = run.specification.stopGrace
+            found.deadline = try run.deadline()
+        } catch {
+            if !found.mayLive, isUseless(data.run(key)) {
+                setAside(data.run(key), as: "\(key.instance).\(key.directoryName)", because: "\(error)")
+            } else {
+                // One that may live is looked at again when it is taken up.
+                logger.error("cannot read a run", metadata: metadata(key).with("error", error))
+            }
         }
+        return found
+    }
+
+    /// Watches a run that was found.
+    private func takeUp(_ key: RunKey) {
+        do throws(GuardError) {
+            let run = try directory(key)
+            beginWatch(run, key)
+            // One that has not come as far as to have a guard is not begun now: its assignment may be gone. All else
+            // (the guard lives, its child known or not; it is over; it is lost) is the watch's to tell.
+            if case .preparing? = try? run.status(), access("\(run.path)/guard", F_OK) != 0 {
+                slowQueue.async { [self] in kill(key) }
+            } else {
+                logger.info("adopting a run", metadata: metadata(key))
+            }
+        } catch {
+            if isUseless(data.run(key)) { return slowQueue.async { [self] in kill(key) } }
+            // Nothing is known of it but that it may live.
+            logger.error("cannot take up a run; looking again", metadata: metadata(key).with("error", error))
+            queue.asyncAfter(deadline: .now() + Self.lookAgainAfter) { [weak self] in
+                guard let self, !isClosed.withLock({ $0 }) else { return }
+                takeUp(key)
+            }
+        }
+    }
+
+    /// Whether a run's directory is gone or damaged for certain: its files can be read, are of no newer format, and
+    /// are no run's all the same.
+    private func isUseless(_ path: String) -> Bool {
+        for name in ["specification", "deadline", "guard"] {
+            do throws(AgentError) {
+                guard let bytes = try readSmallFile("\(path)/\(name)") else { continue }
+                let head = bytes.prefix { $0 != UInt8(ascii: "\n") }.split(separator: UInt8(ascii: " "))
+                let words = head.map { String(decoding: $0, as: UTF8.self) }
+                if words.count == 3, words[..<2] == ["gulp-run", name], let version = Int(words[2]),
+                    version > GuardFormat.version
+                {
+                    return false
+                }
+            } catch { return false }
+        }
+        do throws(GuardError) { _ = try RunDirectory(adopting: path) } catch { return true }
+        return false
     }
 
     private func setAside(_ path: String, as name: String, because reason: String, killed: Int = 0) {

@@ -31,10 +31,14 @@ public struct NodePresence: Record {
     public var since: Timestamp
     /// The agent's process.
     public var pid: Int32
+    /// A random name of that process, by which two agents that were given one lease (a data directory was copied) see
+    /// each other.
+    public var process: String?
 
-    public init(since: Timestamp, pid: Int32) {
+    public init(since: Timestamp, pid: Int32, process: String? = nil) {
         self.since = since
         self.pid = pid
+        self.process = process
     }
 }
 

@@ -190,6 +190,25 @@ private typealias H = PlanHarness
         #expect(due.askAgain == BootTime(nanoseconds: 5))
     }
 
+    @Test func aReportWhoseAssignmentIsGoneDoesNotHoldUpOthers() {
+        var book = ReportBook()
+        let second = InstanceID(assembly: "hello", component: "web", index: 1)
+        let now = BootTime(nanoseconds: 5)
+        let report = Report(token: 7, generation: 1, state: .starting, since: Timestamp(milliseconds: 0))
+        let wanted = [web: report, second: report]
+        let due = book.due(wanted, awaited: [web: 7, second: 7], now)
+        #expect(due.writes.count == 2)
+        book.refuse(due.writes, assigned: [web: 9, second: 7])
+        #expect(book.due(wanted, awaited: [web: 7, second: 7], now).writes.map(\.instance) == [second])
+        // The assignment that is there now has its own report.
+        #expect(book.due(wanted, awaited: [web: 9, second: 7], now).writes.count == 2)
+    }
+
+    @Test func thePauseAfterReportsThatWereNotWrittenDoublesUpToASecond() {
+        let pauses = [0, 1, 2, 5, 6, 1_000].map { NodeLoop.pause(afterMismatches: $0) }
+        #expect(pauses == [20, 40, 80, 640, 1_000, 1_000].map { .milliseconds($0) })
+    }
+
     @Test func outputsThatAreNoneAreIgnored() {
         let text = "a=1\nb = 2\n=x\nnothing\nurl=http://h:1/?a=b\r\na=3\nbell=\u{7}\n9=x\n\u{e9}=x\nlast=yes"
         #expect(Outputs.parse(Array(text.utf8)) == ["a": "3", "url": "http://h:1/?a=b", "last": "yes"])

@@ -12,7 +12,8 @@ private typealias H = PlanHarness
 
     @Test func whatIsBegunIsWrittenDownFirst() {
         var harness = H()
-        let effects = harness.register([web: H.wish()])
+        _ = harness.send(.registered, .assignments([web: H.wish()]))
+        let effects = harness.send(.reported([web: 7]))
         guard case .save(web, let record) = effects.first, case .start(H.run(1), _, nil) = effects.last else {
             Issue.record("\(effects)")
             return
@@ -112,15 +113,35 @@ private typealias H = PlanHarness
         #expect(harness.report?.restarts == 0)
     }
 
-    @Test func aNodeThatCannotStartItTriesAgainButNotForEver() {
+    @Test func aNodeThatCannotStartItTriesAgainForEverAndCountsNothingAgainstIt() {
         var harness = H()
-        _ = harness.register([web: H.wish { $0.restart = RestartPolicy(when: .never, attempts: 1) }])
-        _ = harness.send(.startFailed(H.run(1), "the disk is full"))
-        #expect(harness.report?.state == .waiting)
-        let effects = harness.pass(.seconds(1))
-        #expect(effects.starts == [H.run(2)])
-        _ = harness.send(.startFailed(H.run(2), "the disk is full"))
-        #expect(harness.report?.state == .failed)
+        _ = harness.register([web: H.wish { $0.restart = RestartPolicy(when: .never, attempts: 0) }])
+        for attempt in 1...12 {
+            _ = harness.send(.startFailed(H.run(attempt), "the disk is full"))
+            #expect(harness.report?.state == .waiting)
+            #expect(harness.report?.reason == "the disk is full")
+            let pause = Duration.seconds(min(300, 1 << (attempt - 1)))
+            #expect(harness.pass(pause - .milliseconds(1)).starts.isEmpty)
+            #expect(harness.pass(.milliseconds(1)).starts == [H.run(attempt + 1)])
+        }
+        _ = harness.started(H.run(13))
+        #expect(harness.report?.restarts == 0)
+    }
+
+    @Test func underARegistrationTheFirstRunBeginsWhenItsReportIsWritten() {
+        var harness = H()
+        #expect(harness.send(.registered, .assignments([web: H.wish()])).starts.isEmpty)
+        #expect(harness.report?.state == .starting)
+        #expect(harness.plan.awaitedTokens == [web: 7])
+        #expect(harness.send(.reported([web: 7])).starts == [H.run(1)])
+        // Later ones do not wait, nor does the first when the registration is over.
+        _ = harness.send(.ended(H.run(1), harness.end(.exited(code: 1))))
+        _ = harness.send(.unregistered)
+        #expect(harness.send(.registered, .assignments([web: H.wish()])).starts.isEmpty)
+        #expect(harness.pass(.seconds(1)).starts == [H.run(2)])
+        var other = H()
+        _ = other.send(.registered, .assignments([web: H.wish()]))
+        #expect(other.send(.unregistered).starts == [H.run(1)])
     }
 
     @Test func aGuardThatWasKilledCountsLikeASignal() {
@@ -159,7 +180,8 @@ private typealias H = PlanHarness
         #expect(harness.send(.changed([web: H.wish(token: 9)])).deeds == [.requestStop(H.run(1))])
         #expect(harness.send(.ended(H.run(1), harness.end(.signalled(SIGTERM), .stopRequested))).deeds == [.clear(web)])
         #expect(harness.report?.token == 7)
-        #expect(harness.send(.cleared(web, true)).starts == [H.run(1, token: 9)])
+        #expect(harness.send(.cleared(web, true)).starts.isEmpty)
+        #expect(harness.send(.reported([web: 9])).starts == [H.run(1, token: 9)])
         #expect(harness.report?.token == 9)
     }
 
@@ -177,7 +199,7 @@ private typealias H = PlanHarness
         var harness = H()
         #expect(harness.register([web: H.wish(run: false)]).starts.isEmpty)
         #expect(harness.report == nil)
-        #expect(harness.send(.changed([web: H.wish()])).starts == [H.run(1)])
+        #expect(harness.send(.changed([web: H.wish()]), .reported([web: 7])).starts == [H.run(1)])
     }
 
     @Test func whatCannotBeReadHasFailedButStopsNothing() {

@@ -41,6 +41,11 @@ func aKeyOfNobodyIsNoPlace(_ key: String) {
         token: 9, generation: 1, state: .waiting, since: Timestamp(milliseconds: 1_795_567_323_456), restarts: 3,
         lastEnd: .init(time: Timestamp(milliseconds: 1_795_567_323_001), code: 3, text: "exit code 3"))
     #expect(try Report(json: report.json) == report)
+    let presence = NodePresence(since: Timestamp(milliseconds: 1_795_567_323_456), pid: 7, process: "5f")
+    #expect(try NodePresence(json: presence.json) == presence)
+    // From an agent that did not write it yet.
+    let earlier = Array(#"{"pid":7,"since":"2026-11-25T00:42:03.456Z"}"#.utf8)
+    #expect(try NodePresence(json: earlier).process == nil)
     #expect(Timestamp(milliseconds: 1_795_567_323_456).description == "2026-11-25T00:42:03.456Z")
     for milliseconds: Int64 in [0, 1, 999, 1_795_567_323_001, -1, -1_000, 1_795_567_323_999] {
         let assembly = AssemblyEvent(
