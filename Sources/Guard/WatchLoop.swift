@@ -54,6 +54,8 @@ final class WatchLoop {
                 entry.guardIdentity = identity
                 entry.guardDescriptor = descriptor
                 entry.awaitsDeath = true
+                // A gulpd that died while it ended the run may have left the guard stopped.
+                _ = cguard_pidfd_kill(descriptor, SIGCONT)
             }
             if let descriptor = entry.guardDescriptor, !entry.awaitsDeath { cguard_pidfd_reap(descriptor) }
             switch try run.status() {

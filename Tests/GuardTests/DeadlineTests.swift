@@ -76,11 +76,17 @@ import Testing
         let escaped = try await scene.pid(in: "escaped")
         let ends = Ends()
         let watch = try GuardWatch(slack: .milliseconds(100))
-        watch.watch(run) { outcome in
-            // Nothing of the run is left when its end is told.
-            #expect(!isAlive(child) && !isAlive(escaped))
-            ends.add(outcome)
-        }
+        let starts = Ends()
+        watch.watch(
+            run,
+            onRunning: { starts.add(RunOutcome(ending: .exited(code: $0), cause: .byItself, endedAt: $1)) },
+            onEnd: { outcome in
+                // Nothing of the run is left when its end is told.
+                #expect(!isAlive(child) && !isAlive(escaped))
+                ends.add(outcome)
+            })
+        // (The watch lets a guard that it meets for the first time go on.)
+        try await eventually("the watch knows the run") { !starts.all.isEmpty }
         let guardPid = try run.guardPid
         kill(guardPid, SIGSTOP)
         try run.renew(until: .now + .milliseconds(4500))

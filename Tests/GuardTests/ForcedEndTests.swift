@@ -105,6 +105,21 @@ import Testing
         #expect(try sweep(startTicks: leader.startTicks).contains(worker))
     }
 
+    @Test func aGuardThatAForcedEndLeftStoppedGoesOnWhenItIsAdopted() async throws {
+        let scene = try Scene()
+        let run = try scene.launch("sleep 1000")
+        let child = try await run.runningPid()
+        // As if the process that ends the run died in the middle of it.
+        #expect(try !run.settle(cause: .stopRequested, killGuard: { _ in }))
+        try await eventually("the child is dead") { !isAlive(child) }
+        #expect(try run.outcome() == nil)
+        let ends = Ends()
+        let watch = try GuardWatch()
+        watch.watch(run) { ends.add($0) }
+        try await eventually("the watch tells the end") { !ends.all.isEmpty }
+        #expect(ends.all.map(\.ending) == [.signalled(SIGKILL)])
+    }
+
     @Test(arguments: [true, false])
     func aRunWhoseDirectoryVanishedIsToldAsLost(_ isWatchedBefore: Bool) async throws {
         let scene = try Scene()
