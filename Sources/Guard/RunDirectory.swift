@@ -143,7 +143,8 @@ extension RunDirectory {
 
     /// Whether a guard lives (or one is being launched, or a dead run being settled, at this moment).
     func isLocked() throws(GuardError) -> Bool {
-        let lock = try openLock()
+        // Not for writing: that would wait for a frozen file system.
+        let lock = try openLock(O_RDONLY)
         let held = cguard_lock_is_held(lock.number)
         guard held >= 0 else { throw GuardError(cannot: "look at the lock", file("lock")) }
         return held == 1
@@ -151,14 +152,14 @@ extension RunDirectory {
 
     /// The lock, taken; nil if another holds it.
     func takeLock() throws(GuardError) -> RunLock? {
-        let lock = try openLock()
+        let lock = try openLock(O_RDWR)
         if cguard_lock(lock.number) == 0 { return RunLock(lock) }
         guard errno == EAGAIN || errno == EACCES else { throw GuardError(cannot: "lock", file("lock")) }
         return nil
     }
 
-    private func openLock() throws(GuardError) -> Descriptor {
-        try Descriptor(open(file("lock"), O_RDWR | O_CLOEXEC), cannot: "open", file("lock"))
+    private func openLock(_ access: CInt) throws(GuardError) -> Descriptor {
+        try Descriptor(open(file("lock"), access | O_CLOEXEC), cannot: "open", file("lock"))
     }
 
     /// Deletes the files of a run's directory (there are no folders in it) and the directory.
