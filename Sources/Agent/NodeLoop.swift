@@ -108,7 +108,8 @@ actor NodeLoop {
                 }
                 let alive = result.get(0)?.first
                 if alive?.lease != registration.keeper.lease || alive?.value != registration.presence {
-                    registration.doubt()
+                    // What lies in the store may be another agent's.
+                    return registration.doubt()
                 }
                 book.refuse(writes, assigned: Self.tokens(result.get(2)?.kvs ?? []))
                 book.begin(StoredReport.read(result.get(1)?.kvs ?? [], lease: registration.keeper.lease))

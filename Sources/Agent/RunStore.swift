@@ -217,7 +217,7 @@ final class RunStore: Sendable {
 
     /// Throws while another run of the instance may live, and has it ended.
     private func checkOthers(_ key: RunKey) throws(AgentError) {
-        let left = data.runs(of: key.instance).filter { $0 != key && !isOver($0) }
+        let left = try data.allRuns(of: key.instance).filter { $0 != key && !isOver($0) }
         guard !left.isEmpty else { return }
         for one in left { slowQueue.async { [self] in kill(one) } }
         throw AgentError(
@@ -295,7 +295,7 @@ final class RunStore: Sendable {
             if unlink(data.state(of: instance)) != 0, errno != ENOENT {
                 throw AgentError(cannot: "remove", data.state(of: instance))
             }
-            for key in data.runs(of: instance) { try remove(key) }
+            for key in try data.allRuns(of: instance) { try remove(key) }
             if access(folder, F_OK) == 0 { try FileManager.default.removeItem(atPath: folder) }
             logger.info("cleaned up", metadata: ["instance": "\(instance)"])
             emit(.cleared(instance, true))
@@ -342,7 +342,14 @@ extension RunStore {
                 "the noted state of an instance cannot be used",
                 metadata: ["instance": "\(instance)", "error": "\(error)"])
         }
-        let keys = data.runs(of: instance)
+        var keys: [RunKey] = []
+        do throws(AgentError) { keys = try data.allRuns(of: instance) } catch {
+            logger.error("cannot find runs", metadata: ["instance": "\(instance)", "error": "\(error)"])
+            // The last one that was begun may live.
+            if let record, record.attempt > 0 {
+                keys = [RunKey(instance, token: record.token, attempt: record.attempt)]
+            }
+        }
         // Of two that live, the older should not.
         for key in keys.dropLast() where !isOver(key) { slowQueue.async { [self] in kill(key) } }
         return FoundInstance(instance: instance, record: record, runs: keys.map(found))
@@ -419,10 +426,19 @@ extension RunStore {
 }
 
 extension DataDirectory {
-    /// The runs of an instance that have a directory, oldest first.
-    func runs(of instance: InstanceID) -> [RunKey] {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder(of: instance))) ?? []
-        return names.compactMap { RunKey(instance, directoryName: $0) }.sorted()
+    /// The runs of an instance that have a directory, oldest first; none if they cannot be listed.
+    func runs(of instance: InstanceID) -> [RunKey] { (try? allRuns(of: instance)) ?? [] }
+
+    /// The same, for who must not miss one.
+    func allRuns(of instance: InstanceID) throws(AgentError) -> [RunKey] {
+        let folder = folder(of: instance)
+        do {
+            let names = try FileManager.default.contentsOfDirectory(atPath: folder)
+            return names.compactMap { RunKey(instance, directoryName: $0) }.sorted()
+        } catch {
+            if access(folder, F_OK) != 0, errno == ENOENT { return [] }
+            throw AgentError("cannot list the runs in \(folder): \(error.localizedDescription)")
+        }
     }
 }
 
