@@ -235,6 +235,24 @@ import Testing
         #expect(world.state("a") == .preerror && world.reason("a").contains("0 of 15000 millicores free"))
     }
 
+    @Test func whatWasCommittedWhileEverythingWasReadAnewIsNotForgotten() {
+        var world = World(nodes: ["n1"], millicores: 500)
+        world.pass()
+        world.submit("first", [component(millicores: 300)])
+        world.tick()
+        world.submit("a", [component(millicores: 300)])
+        world.engine.beginReading(world.store, until: world.now + 100)
+        world.pass()
+        #expect(world.places == ["first.web.0 on n1*"])
+        // It has read, and was not told yet what it wrote meanwhile.
+        world.engine.isDeaf = true
+        world.pass(milliseconds: 1_000)
+        #expect(world.places == ["first.web.0 on n1*"])
+        world.engine.isDeaf = false
+        world.pass()
+        #expect(world.state("first") == .initialized && world.state("a") == .preerror)
+    }
+
     @Test func theOldestEventsGo() {
         var world = World()
         world.launch("hello", component())

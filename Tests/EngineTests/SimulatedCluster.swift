@@ -80,6 +80,10 @@ struct SimulatedCluster {
         for node in engines.flatMap(\.nodesGivenUp) where dice.one(in: 3) {
             if let index = agents.firstIndex(where: { $0.name == node }) { agents[index].comeBack() }
         }
+        // And a user to destroy what has just been placed, before the agents have said anything.
+        for name in wanted.keys.sorted() where state(name)?.state == .initialized && dice.one(in: 8) {
+            want(name, .destroyed)
+        }
         let name = "a\(dice.number(1...4))"
         let agent = dice.number(0...agents.count - 1)
         switch dice.number(0...99) {

@@ -49,7 +49,7 @@ struct SimulatedEngine {
 
     mutating func tick(_ store: inout SimulatedStore, _ dice: inout Dice, at now: Int64, isCalm: Bool) {
         if !isCalm, reading == nil, dice.one(in: 60) {
-            reading = (store.readAll(), store.history.count, now + Int64(dice.number(1...10) * 100))
+            beginReading(store, until: now + Int64(dice.number(1...10) * 100))
         }
         if let read = reading, read.until <= now {
             view.begin(with: read.view)
@@ -85,6 +85,11 @@ struct SimulatedEngine {
                 }
             }
         }
+    }
+
+    /// Its watch was compacted: it reads as of this moment, and hears nothing until it has done.
+    mutating func beginReading(_ store: SimulatedStore, until end: Int64) {
+        reading = (store.readAll(), store.history.count, end)
     }
 
     /// Hears of what has happened, up to now or to some revision before.
