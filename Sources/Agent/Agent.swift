@@ -29,6 +29,10 @@ import Logging
 ///   its assignment was there: who takes the assignment away sees that it was taken up, and when it is over.
 /// - Nothing else is stopped because the store is away. It is restarted by its policy meanwhile, and what happened is
 ///   reported afterwards.
+/// - While the node is registered, any instance's first run under an assignment begins after such a report: what is being
+///   started shows in the store as an assignment, a report, or both.
+/// - What the node itself cannot do (its disk is full, its port taken, a process does not die) is tried again until it
+///   can, and holds up no other instance.
 /// - What must outlast the agent is in its directory before the step that depends on it: an agent that is killed at
 ///   any point is followed by one that goes on from there.
 /// - A report is deleted only when the instance's last process is dead and its directory is gone.
