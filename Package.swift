@@ -115,7 +115,7 @@ let package = Package(
         .executableTarget(name: "gulpd-unsynced", dependencies: ["Server"], path: "Tests/Unsynced"),
 
         // Tests mirror Sources.
-        .target(name: "TestSupport", path: "Tests/Support"),
+        .target(name: "TestSupport", dependencies: ["EtcdClient"], path: "Tests/Support"),
         .testTarget(name: "RaftTests", dependencies: ["Raft", "RaftScenario"]),
         .testTarget(name: "StoreTests", dependencies: ["Store"]),
         .testTarget(name: "ReplicaTests", dependencies: ["Replica", "Simulation"]),
@@ -130,8 +130,8 @@ let package = Package(
         .testTarget(name: "LaunchModelTests", dependencies: ["LaunchModel"]),
         .testTarget(name: "AssemblyFileTests", dependencies: ["AssemblyFile"]),
         .testTarget(name: "GuardTests", dependencies: ["Guard", "gulp-guard"]),
-        .testTarget(name: "AgentTests", dependencies: ["Agent", "gulp-guard"] + nio),
-        .testTarget(name: "EngineTests", dependencies: ["Engine"]),
+        .testTarget(name: "AgentTests", dependencies: ["Agent", "gulp-guard", "TestSupport"] + nio),
+        .testTarget(name: "EngineTests", dependencies: ["Engine", "TestSupport"]),
         .testTarget(name: "MegamTests", dependencies: ["MegamCommands", "TestSupport"] + nio),
     ],
     swiftLanguageModes: [.v6]

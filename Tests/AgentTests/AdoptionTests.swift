@@ -4,6 +4,7 @@ import Glibc
 import Guard
 import LaunchModel
 import Logging
+import TestSupport
 import Testing
 
 @testable import Agent

@@ -2,6 +2,7 @@ import EtcdClient
 import NIOCore
 import NIOPosix
 import Synchronization
+import TestSupport
 
 /// The way from an agent to its store, which can be cut and mended.
 final class Link: Sendable {

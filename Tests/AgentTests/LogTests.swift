@@ -7,6 +7,7 @@ import Glibc
 import LaunchModel
 import NIOCore
 import NIOPosix
+import TestSupport
 import Testing
 
 extension WithProcesses {

@@ -2,6 +2,7 @@ import EtcdClient
 import Foundation
 import Glibc
 import LaunchModel
+import TestSupport
 import Testing
 
 /// An agent as the process that it is in production, which can be killed and frozen.
@@ -11,7 +12,7 @@ private final class AgentProcess: Sendable {
 
     init(_ scene: Scene, executable: String? = nil) throws {
         let process = Process()
-        process.executableURL = URL(fileURLWithPath: try executable ?? Programs.store())
+        process.executableURL = URL(fileURLWithPath: try executable ?? TestSupport.gulpd())
         process.arguments = [
             "--name", Scene.node, "--agent", "--agent-endpoints", "\(scene.store.endpoint)", "--data-dir",
             "\(scene.directory)/agent", "--agent-data-dir", "\(scene.directory)/agent", "--agent-lease-ttl", "5s",

@@ -2,6 +2,7 @@ import EtcdClient
 import Foundation
 import Glibc
 import LaunchModel
+import TestSupport
 import Testing
 
 @testable import Agent

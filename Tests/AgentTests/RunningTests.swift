@@ -3,6 +3,7 @@ import EtcdClient
 import Foundation
 import Glibc
 import LaunchModel
+import TestSupport
 import Testing
 
 extension WithProcesses {

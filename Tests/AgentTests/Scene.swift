@@ -3,6 +3,7 @@ import EtcdClient
 import Foundation
 import Glibc
 import LaunchModel
+import TestSupport
 import Testing
 
 /// All tests with real processes, one after the other: they share few cores.
@@ -12,14 +13,18 @@ import Testing
 struct Scene: Sendable {
     static let node = "vm-1"
     let directory: String
-    let store: Store
-    var client: EtcdClient { store.client }
+    let store: StoreProcess
+    let client: EtcdClient
 
     /// Runs `body`, and ends all that it started.
     static func with(_ body: (Scene) async throws -> Void) async throws {
         let directory = NSTemporaryDirectory() + "agent-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-        let scene = Scene(directory: directory, store: try await Store(in: directory))
+        let store = try StoreProcess(in: directory)
+        try await store.start()
+        let client = try EtcdClient(endpoints: [store.endpoint])
+        _ = try await client.get("ready", timeout: .seconds(30))
+        let scene = Scene(directory: directory, store: store, client: client)
         let result: Result<Void, any Error>
         do { result = .success(try await body(scene)) } catch { result = .failure(error) }
         scene.killLeftovers()

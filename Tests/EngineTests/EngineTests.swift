@@ -1,26 +1,31 @@
 import EtcdClient
+import Foundation
 import LaunchModel
 import Logging
+import TestSupport
 import Testing
 
 @testable import Engine
 
 /// The edge, with a real store.
 @Suite(.serialized) struct EngineTests {
-    private func withStore(_ options: [String] = [], _ body: (StoreServer, EtcdClient) async throws -> Void)
-        async throws
-    {
-        let server = try StoreServer(options)
-        defer { server.end() }
+    private func withStore(
+        _ options: [String] = [], _ body: (StoreProcess, EtcdClient) async throws -> Void
+    ) async throws {
+        let directory = NSTemporaryDirectory() + "engine-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        let server = try StoreProcess(in: directory, options: options)
+        try await server.start()
         let client = try EtcdClient(endpoints: [server.endpoint])
+        let result: Result<Void, any Error>
         do {
             _ = try await client.get("ready", timeout: .seconds(30))
-            try await body(server, client)
-        } catch {
-            await client.close()
-            throw error
-        }
+            result = .success(try await body(server, client))
+        } catch { result = .failure(error) }
         await client.close()
+        try await server.kill()
+        try? FileManager.default.removeItem(atPath: directory)
+        try result.get()
     }
 
     private func engine(
@@ -107,9 +112,9 @@ import Testing
             try await addNode("n1", client)
             let running = engine("a", server.endpoint)
             try await eventually("a leads") { try await leader(client) == "a" }
-            server.pause()
+            await server.signal(SIGSTOP)
             try await Task.sleep(for: .seconds(4))
-            server.resume()
+            await server.signal(SIGCONT)
             try await launch("one", client)
             try await eventually("one is placed") { try await state("one", client) == .initialized }
             running.task.cancel()

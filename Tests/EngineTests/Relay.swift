@@ -2,6 +2,7 @@ import EtcdClient
 import Foundation
 import Glibc
 import Synchronization
+import TestSupport
 
 /// Stands between an engine and the store, and can hold back what they tell each other, or cut it off.
 final class Relay: Sendable {

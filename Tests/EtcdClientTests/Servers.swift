@@ -23,10 +23,6 @@ enum ServerKind: String, CaseIterable, Sendable, CustomTestStringConvertible {
 
 typealias Server = StoreProcess
 
-extension StoreProcess {
-    nonisolated var endpoint: EtcdEndpoint { EtcdEndpoint(host: "127.0.0.1", port: port) }
-}
-
 /// A cluster on free loopback ports, in a directory of its own.
 struct Cluster: Sendable {
     let servers: [Server]

@@ -1,3 +1,4 @@
+import EtcdClient
 import Foundation
 import Glibc
 
@@ -6,6 +7,7 @@ public actor StoreProcess {
     public nonisolated let name: String
     /// Where clients are served, on 127.0.0.1.
     public nonisolated let port: Int
+    public nonisolated var endpoint: EtcdEndpoint { EtcdEndpoint(host: "127.0.0.1", port: port) }
     private let executable: String
     private let arguments: [String]
     private let logPath: String
@@ -14,29 +16,31 @@ public actor StoreProcess {
     /// - Parameters:
     ///   - directory: takes the member's data and its log.
     ///   - initialCluster: as the flag; nil for a member by itself.
+    ///   - options: more flags.
     public init(
         name: String, executable: String, directory: String, clientPort: Int, peerPort: Int,
-        initialCluster: String? = nil
+        initialCluster: String? = nil, options: [String] = []
     ) {
         self.name = name
         self.executable = executable
         port = clientPort
         logPath = "\(directory)/\(name).log"
         let (client, peer) = ("http://127.0.0.1:\(clientPort)", "http://127.0.0.1:\(peerPort)")
-        arguments = [
-            "--name", name, "--data-dir", "\(directory)/\(name)", "--listen-client-urls", client,
-            "--advertise-client-urls", client, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-            "--initial-cluster", initialCluster ?? "\(name)=\(peer)", "--heartbeat-interval", "50",
-            "--election-timeout", "500", "--log-level", "warn",
-        ]
+        arguments =
+            [
+                "--name", name, "--data-dir", "\(directory)/\(name)", "--listen-client-urls", client,
+                "--advertise-client-urls", client, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+                "--initial-cluster", initialCluster ?? "\(name)=\(peer)", "--heartbeat-interval", "50",
+                "--election-timeout", "500", "--log-level", "warn",
+            ] + options
     }
 
     /// A gulpd by itself on free ports.
-    public init(in directory: String) throws {
+    public init(in directory: String, options: [String] = []) throws {
         let ports = try TestSupport.freePorts(2)
         self.init(
             name: "m1", executable: try TestSupport.gulpd(), directory: directory, clientPort: ports[0],
-            peerPort: ports[1])
+            peerPort: ports[1], options: options)
     }
 
     public func start() throws {
