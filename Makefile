@@ -1,17 +1,16 @@
 # make run, make test: see README.md.
 
 SWIFT ?= swift
-RELEASE_PRODUCTS = gulpd gulp-guard megamd megam gulpctl simulate gulpd-unsynced
 RUN_PRODUCTS = gulpd gulp-guard megamd megam gulpctl
+RELEASE_PRODUCTS = $(RUN_PRODUCTS) simulate gulpd-unsynced
 SEEDS ?= 100
 PYTHON = .venv/bin/python
 
 .NOTPARALLEL:
-.PHONY: run test test-unit test-simulate test-end-to-end bench bench-launches build release deps deps-test format lint clean
+.PHONY: run test test-unit test-simulate test-end-to-end bench bench-launches build release release-run deps deps-test format lint clean
 
 # Builds in release and runs three members with agents, and two engines, on loopback until Ctrl-C.
-run: deps
-	@for product in $(RUN_PRODUCTS); do $(SWIFT) build -c release --product $$product || exit 1; done
+run: release-run
 	@bash cluster/run.sh
 
 # Everything that must hold before a change goes in.
@@ -35,8 +34,7 @@ bench: deps-test
 	$(PYTHON) bench/h2load.py
 
 # Time to running, writes and watch events of launches: see bench/launches.py.
-bench-launches: deps-test
-	@for product in $(RUN_PRODUCTS); do $(SWIFT) build -c release --product $$product || exit 1; done
+bench-launches: deps-test release-run
 	$(PYTHON) bench/launches.py
 
 build: deps
@@ -44,6 +42,9 @@ build: deps
 
 release: deps
 	@for product in $(RELEASE_PRODUCTS); do $(SWIFT) build -c release --product $$product || exit 1; done
+
+release-run: deps
+	@for product in $(RUN_PRODUCTS); do $(SWIFT) build -c release --product $$product || exit 1; done
 
 deps:
 	@bash cluster/install-deps.sh run

@@ -43,18 +43,7 @@ struct AssemblyWait: Sendable {
 
     /// - Returns: whether the goal is reached.
     private func take(_ change: LaunchStore.Change, _ view: inout View) throws -> Bool {
-        var inventory = Inventory()
-        var isGone = false
-        switch change {
-        case .events(let events):
-            inventory.take(events.filter { $0.kind == .put }.map(\.kv))
-            isGone = events.contains { event in
-                event.kind == .delete && Place(key: event.kv.key) == .specification(assembly: name)
-            }
-        case .everything(let kvs, _):
-            inventory.take(kvs)
-            isGone = !kvs.contains { $0.keyText == Keys.specification(name) && $0.createRevision == launch }
-        }
+        let (inventory, isGone) = change.read(of: name, launch: launch)
         for (sequence, event) in (inventory.events[name] ?? [:]).sorted(by: { $0.key < $1.key })
         where sequence > view.lastEvent {
             view.lastEvent = sequence

@@ -34,19 +34,9 @@ struct EventsCommand: StoreCommand {
         for (_, event) in past { try session.printNext(event) { Self.line(event) } }
         var last = past.last?.key ?? 0
         try await session.store.changes(of: .prefix(Keys.assembly(name)), after: read.revision) { change in
-            var inventory = Inventory()
-            let isGone: Bool
-            switch change {
-            case .events(let events):
-                inventory.take(events.filter { $0.kind == .put }.map(\.kv))
-                isGone = events.contains { event in
-                    event.kind == .delete && Place(key: event.kv.key) == .specification(assembly: name)
-                }
-            case .everything(let kvs, _):
-                inventory.take(kvs)
-                isGone = !kvs.contains { $0.keyText == Keys.specification(name) && $0.createRevision == launch }
-                if isGone { return true }
-            }
+            let (inventory, isGone) = change.read(of: name, launch: launch)
+            // What was read then is of another launch.
+            if isGone, case .everything = change { return true }
             for (sequence, event) in (inventory.events[name] ?? [:]).sorted(by: { $0.key < $1.key })
             where sequence > last {
                 last = sequence

@@ -182,3 +182,22 @@ func within<Value: Sendable>(
         return try await group.next() ?? nil
     }
 }
+
+extension LaunchStore.Change {
+    /// What it says of an assembly, and whether this launch of it is gone.
+    func read(of name: String, launch: Int64?) -> (Inventory, isGone: Bool) {
+        var inventory = Inventory()
+        switch self {
+        case .events(let events):
+            inventory.take(events.filter { $0.kind == .put }.map(\.kv))
+            let isGone = events.contains { event in
+                event.kind == .delete && Place(key: event.kv.key) == .specification(assembly: name)
+            }
+            return (inventory, isGone)
+        case .everything(let kvs, _):
+            inventory.take(kvs)
+            let isThere = kvs.contains { $0.keyText == Keys.specification(name) && $0.createRevision == launch }
+            return (inventory, !isThere)
+        }
+    }
+}
