@@ -18,6 +18,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from harness import ROOT, Cluster, Processes, Server, etcd_reference, in_venv
+from launch_harness import find_programs
 
 TEST_SECONDS = 300
 
@@ -53,6 +54,12 @@ def server(request):
 @pytest.fixture(scope="session")
 def reference():
     return etcd_reference()
+
+
+@pytest.fixture(scope="session")
+def programs(server):
+    """The programs of launches that belong to the server."""
+    return find_programs(server)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
-import pytest
 from etcd3.etcdrpc import rpc_pb2
 from harness import ROOT, Cluster, clean_environment
 from stamps import stamped_runs
@@ -580,14 +579,6 @@ def identities(site, name, component=None):
         for instance, runs in stamped_runs(site.stamps).items()
         if instance.startswith(start)
     }
-
-
-# Fixtures, to be imported by the tests that use them.
-
-
-@pytest.fixture(scope="session")
-def programs(server):
-    return find_programs(server)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,6 @@ from launch_harness import (
     identities,
     live_runs,
     process_state,
-    programs,  # noqa: F401
     running_site,
     tidy,
     wait_for,
@@ -28,7 +27,7 @@ pytestmark = pytest.mark.gulpd_only("its members are agents, too")
 
 
 @pytest.fixture(scope="module")
-def machines(server, programs, module_processes):  # noqa: F811
+def machines(server, programs, module_processes):
     with running_site(server, programs, module_processes, agents_in_members=True) as site:
         yield site
 

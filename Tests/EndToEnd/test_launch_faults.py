@@ -18,7 +18,6 @@ from launch_harness import (
     holds_for,
     live_runs,
     process_state,
-    programs,  # noqa: F401
     running_site,
     thaw,
     tidy,
@@ -28,7 +27,7 @@ from stamps import assert_no_overlap, overlaps, stamped_runs
 
 
 @pytest.fixture(scope="module")
-def ten(server, programs, module_processes):  # noqa: F811
+def ten(server, programs, module_processes):
     with running_site(server, programs, module_processes, agents=10, engines=3) as site:
         yield site
 

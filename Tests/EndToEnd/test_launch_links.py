@@ -12,7 +12,6 @@ from launch_harness import (
     holds_for,
     live_runs,
     process_state,
-    programs,  # noqa: F401
     running_site,
     tidy,
     wait_for,
@@ -36,7 +35,7 @@ class Link(Program):
 
 
 @pytest.fixture(scope="module")
-def linked(server, programs, module_processes):  # noqa: F811
+def linked(server, programs, module_processes):
     def with_links(site):
         for program in [site.agents[0], *site.engines]:
             program.link = Link(site, f"link-{program}").start()

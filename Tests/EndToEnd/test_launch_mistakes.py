@@ -9,7 +9,6 @@ from launch_harness import (
     Agent,
     holds_for,
     live_runs,
-    programs,  # noqa: F401
     running_site,
     tidy,
     wait_for,
@@ -21,7 +20,7 @@ QUIET_SECONDS = 4
 
 
 @pytest.fixture(scope="module")
-def three_nodes(server, programs, module_processes):  # noqa: F811
+def three_nodes(server, programs, module_processes):
     with running_site(server, programs, module_processes, agents=3) as site:
         yield site
 

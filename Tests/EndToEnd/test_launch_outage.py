@@ -14,7 +14,6 @@ from launch_harness import (
     holds_for,
     live_runs,
     process_state,
-    programs,  # noqa: F401
     running_site,
     thaw,
     tidy,
@@ -28,7 +27,7 @@ SOON_SECONDS = 5
 
 
 @pytest.fixture(scope="module")
-def four(server, programs, module_processes):  # noqa: F811
+def four(server, programs, module_processes):
     with running_site(server, programs, module_processes, agents=4, engines=2) as site:
         yield site
 
@@ -108,7 +107,7 @@ def test_members_killed_all_at_once_and_in_turn_interrupt_nothing(site):
 def test_agents_and_engines_end_soon_when_asked_to_as_the_store_goes_away(site):
     name = site.launch("ends", site.stamper("keep", 4))
     before = site.wait_settled(name)
-    programs = site.agents + site.engines  # noqa: F811
+    programs = site.agents + site.engines
     site.store.kill_all()
     began = time.monotonic()
     for program in programs:
@@ -125,7 +124,7 @@ def test_agents_and_engines_end_soon_when_asked_to_as_the_store_goes_away(site):
     assert {i: run.pids for i, run in after.items()} == {i: run.pids for i, run in before.items()}
 
 
-def test_what_was_compacted_while_an_engine_and_an_agent_were_deaf_is_read_anew(server, programs, processes):  # noqa: F811
+def test_what_was_compacted_while_an_engine_and_an_agent_were_deaf_is_read_anew(server, programs, processes):
     # With leases so long that the same leadership and registration go on: no new start reads everything.
     with running_site(server, programs, processes, agents=2, engines=1, lease=30) as site:
         (engine,), (agent, _) = site.engines, site.agents

@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
-from launch_harness import programs, running_site, wait_for  # noqa: F401
+from launch_harness import running_site, wait_for
 from stamps import assert_no_overlap, stamped_runs
 
 LAUNCHES = 20
@@ -85,7 +85,7 @@ class Life:
             wait_for(lambda: self.site.unsettled(self.name), STATE_SECONDS, f"{self.name} to run again")
 
 
-def test_twenty_launches_end_where_they_should_while_engines_die(server, programs, processes, rng):  # noqa: F811
+def test_twenty_launches_end_where_they_should_while_engines_die(server, programs, processes, rng):
     with running_site(server, programs, processes, agents=4, engines=3, engine_lease=2) as site:
         lives = [Life(site, random.Random(rng.random()), number) for number in range(LAUNCHES)]
         with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -17,7 +17,6 @@ from launch_harness import (
     live_runs,
     process_environment,
     process_state,
-    programs,  # noqa: F401
     running_site,
     thaw,
     wait_for,
@@ -139,7 +138,7 @@ def thaw_run(pid, marker):
             thaw(pid)
 
 
-def test_in_a_storm_of_failures_no_two_runs_overlap_and_afterwards_all_is_well(server, programs, processes, rng):  # noqa: F811
+def test_in_a_storm_of_failures_no_two_runs_overlap_and_afterwards_all_is_well(server, programs, processes, rng):
     with running_site(server, programs, processes, agents=6, engines=3, engine_lease=2) as site:
         restart = {"when": "always", "attempts": 1000, "backoff": "100ms"}
         fields = {"restart": restart, "ready_after": "200ms", "stop_grace": "1s"}

@@ -9,7 +9,6 @@ from launch_harness import (
     Programs,
     holds_for,
     process_state,
-    programs,  # noqa: F401
     running_site,
     tidy,
     wait_for,
@@ -17,7 +16,7 @@ from launch_harness import (
 
 
 @pytest.fixture(scope="module")
-def one(server, programs, module_processes):  # noqa: F811
+def one(server, programs, module_processes):
     """One node, so that an instance's failure cannot be mended elsewhere; its programs can be removed."""
     with running_site(server, installed(programs, module_processes, "first"), module_processes, agents=1) as site:
         yield site
@@ -29,7 +28,7 @@ def site(one):
         yield one
 
 
-def installed(programs, processes, word):  # noqa: F811
+def installed(programs, processes, word):
     """A copy of gulpd and the guard in a directory of their own."""
     directory = processes.directory / f"installed-{word}"
     directory.mkdir()
@@ -52,7 +51,7 @@ def numbers(site, name):
     return [[int(n) for n in re.findall(rf"\b{word} (\d+)$", text, re.MULTILINE)] for word in ("line", "and")]
 
 
-def test_a_component_runs_on_while_its_gulpd_is_stopped_killed_and_replaced(site, programs):  # noqa: F811
+def test_a_component_runs_on_while_its_gulpd_is_stopped_killed_and_replaced(site, programs):
     (agent,) = site.agents
     name = site.launch("lines", site.shell("lines", NUMBERED), site.stamper("stop", on_disconnect="stop"))
     before = site.wait_settled(name)
