@@ -84,24 +84,12 @@ extension MemberLife {
     private func append(_ effects: ConsensusEffects) {
         cluster.oracle.checkAppended(effects.entriesToAppend, by: id)
         if effects.truncateLogUpTo != nil { cluster.census.count(.logCuts) }
-        var messages = effects.messagesAfterAppend
-        switch cluster.options.plantedBug {
-        case .votesBeforeSync: release(.voteResponse, from: &messages)
-        case .appendResponsesBeforeSync: release(.appendResponse, from: &messages)
-        default: break
-        }
         post(
             LogJob(
                 hardState: effects.hardState, snapshot: effects.snapshotToInstall.map { ($0, staged) },
-                entries: effects.entriesToAppend, mustSync: effects.mustSync, messages: messages,
+                entries: effects.entriesToAppend, mustSync: effects.mustSync,
+                messages: effects.messagesAfterAppend,
                 truncateUpTo: effects.truncateLogUpTo))
-    }
-
-    /// The planted bugs: sends at once what should wait for the disk.
-    private func release(_ kind: Message.Kind, from messages: inout [Message]) {
-        let early = messages.filter { $0.kind == kind && $0.to != id }
-        messages.removeAll { $0.kind == kind && $0.to != id }
-        if !early.isEmpty { cluster.send(early, from: place) }
     }
 
     private func note(_ leadership: Leadership, _ appended: [Entry]) {

@@ -84,8 +84,7 @@ extension MemberLife {
     }
 
     func synced() {
-        let skips = cluster.options.plantedBug == .syncSkipped && cluster.random.chance(perMille: 200)
-        if !skips { cluster.disks[place].log.sync() }
+        cluster.disks[place].log.sync()
         switch logPhase {
         case .syncing(let group):
             logPhase = .idle

@@ -121,7 +121,6 @@ final class MemberLife {
         self.cluster = cluster
         id = cluster.ids[place]
         var disk = cluster.disks[place]
-        if cluster.options.plantedBug == .voteForgotten { disk.log.forgetVote() }
         let image = disk.state
         guard disk.log.base.index <= image.applied else {
             throw Violation("the log begins at \(disk.log.base.index), past the state's \(image.applied)")

@@ -68,12 +68,11 @@ final class SimulatedCluster {
     func place(of member: MemberID) -> Int? { ids.firstIndex(of: member) }
 
     func configuration(of place: Int, life: Int) -> ConsensusMachine.Configuration {
-        var raft = RaftConfiguration(
+        let raft = RaftConfiguration(
             id: ids[place], electionTimeoutTicks: swarm.electionTimeoutTicks, preVote: swarm.preVote,
             checkQuorum: swarm.checkQuorum, maxBytesPerMessage: swarm.maxBytesPerMessage,
             maxInflightMessages: swarm.maxInflightMessages, maxUncommittedBytes: swarm.maxUncommittedBytes,
             maxCommittedBytesPerReady: swarm.maxCommittedBytes, randomSeed: random.next())
-        raft.asynchronousStorage = options.plantedBug != .appliedBeforeDurable
         var configuration = ConsensusMachine.Configuration(raft: raft)
         configuration.snapshotCount = swarm.snapshotCount
         configuration.catchUpEntries = swarm.catchUpEntries

@@ -58,8 +58,6 @@ struct SimulatedLog {
         return unsynced.count - survivors
     }
 
-    mutating func forgetVote() { hardState.vote = .none }
-
     private mutating func perform(_ write: Write) {
         switch write {
         case .append(let newHardState, let entries):

@@ -27,8 +27,6 @@ public struct SimulationOptions: Sendable {
     public var virtualSeconds: Int
     /// Voters of the cluster; 1 to 9.
     public var members: Int
-    /// Tests alone set it.
-    package var plantedBug: PlantedBug?
 
     public init(seed: UInt64, virtualSeconds: Int = 60, members: Int = 3) {
         precondition((1...9).contains(members) && virtualSeconds > 0, "1 to 9 members and at least a second")
@@ -36,20 +34,6 @@ public struct SimulationOptions: Sendable {
         self.virtualSeconds = virtualSeconds
         self.members = members
     }
-}
-
-/// A mistake that an edge could make and that must not go unnoticed here. Nothing outside of the tests can ask for one.
-package enum PlantedBug: Sendable, CaseIterable {
-    /// Votes leave before they are durable.
-    case votesBeforeSync
-    /// Followers acknowledge entries before they are durable.
-    case appendResponsesBeforeSync
-    /// A restart does not find whom the member voted for.
-    case voteForgotten
-    /// Writes are reported as synced although now and then one was not.
-    case syncSkipped
-    /// Entries are applied that are committed elsewhere, but not durable here.
-    case appliedBeforeDurable
 }
 
 /// What came of a run.

@@ -72,21 +72,3 @@ import Testing
             .first { FileManager.default.isExecutableFile(atPath: $0.path) }
     }
 }
-
-/// What the simulator is for: an edge that breaks its part of the bargain does not get away with it.
-@Suite struct PlantedBugTests {
-    /// The seed that catches it, among the first so many.
-    private func firstSeedThatCatches(_ bug: PlantedBug, within seeds: ClosedRange<UInt64>) -> UInt64? {
-        seeds.first { seed in
-            var options = SimulationOptions(seed: seed)
-            options.plantedBug = bug
-            return simulate(options).failure != nil
-        }
-    }
-
-    @Test(arguments: PlantedBug.allCases) func aPlantedBugIsCaughtAndTheSameSeedPassesWithoutIt(bug: PlantedBug) throws
-    {
-        let caught = try #require(firstSeedThatCatches(bug, within: 1...100), "100 seeds did not show it")
-        #expect(simulate(SimulationOptions(seed: caught)).failure == nil, "seed \(caught)")
-    }
-}
