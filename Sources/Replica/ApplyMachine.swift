@@ -8,8 +8,10 @@ public struct AppliedBatch: Sendable {
     public var published: [MemberID] = []
     /// This member's own requests among them.
     public var ownPublications: [RequestID] = []
-    /// Changes of the configuration that consensus has to follow.
+    /// Changes of the configuration that were accepted: consensus follows them, and only them.
     public var membershipChanges: [ConfChangeV2] = []
+    /// Who is no member any more; this member stops if it is among them.
+    public var removed: [MemberID] = []
     public init() {}
 }
 
@@ -19,6 +21,8 @@ public struct Answer: Sendable {
         case command(CommandOutcome)
         /// The proposal was admitted under permissions that have changed since; it changed nothing.
         case authRevisionOld
+        /// The members after the change, or why it changed nothing.
+        case membership(Result<[MemberAttributes], MembershipError>)
     }
     public var requestID: RequestID
     public var outcome: Outcome
@@ -34,10 +38,7 @@ public struct ApplyMachine<History: HistoryLog> {
     /// The last entry applied.
     public private(set) var applied: LogIndex
     public private(set) var appliedTerm: Term
-    /// The configuration after the last entry applied.
-    public private(set) var configuration: ConfState
-    /// Sorted by id.
-    public private(set) var members: [MemberAttributes]
+    private var list: MemberList
     /// When the driver looked at the clock last.
     private var lastLook: Int64?
     private let id: MemberID
@@ -47,24 +48,29 @@ public struct ApplyMachine<History: HistoryLog> {
         self.id = id
         self.applied = applied
         self.appliedTerm = term
-        self.configuration = configuration
-        members = try MemberNotes.read(history)
+        list = try MemberList(history, configuration: configuration)
         store = try Store(history: history)
         watches = WatchHub(revision: store.revision)
     }
 
+    /// The configuration after the last entry applied.
+    public var configuration: ConfState { list.configuration }
+    /// Who stands in it, sorted by id. Nobody, until a member that joins has got its first snapshot.
+    public var members: [MemberAttributes] { list.members }
+    /// The ids of all that were members once, sorted.
+    public var removedMembers: [MemberID] { list.removed }
+
     /// Writes the founding members into an empty state.
     public mutating func bootstrap(_ founders: [MemberAttributes]) {
         precondition(applied == .zero && members.isEmpty, "a state is founded once, before anything is applied")
-        for member in founders { record(member) }
-        configuration = ConfState(voters: members.map(\.id))
+        list.found(founders, &store.history)
     }
 
     /// Hands the history's batch to its owner, with what it brings the state to.
     public mutating func commit(
         _ body: (_ history: inout History, LogIndex, Term, ConfState) throws -> Void
     ) rethrows {
-        try body(&store.history, applied, appliedTerm, configuration)
+        try body(&store.history, applied, appliedTerm, list.configuration)
     }
 
     /// Goes on with another state, that of an installed snapshot. Watches stay and catch up from its history.
@@ -73,10 +79,9 @@ public struct ApplyMachine<History: HistoryLog> {
     ) throws {
         precondition(applied >= self.applied, "a snapshot at \(applied) is behind the applied \(self.applied)")
         store = try Store(history: history)
-        members = try MemberNotes.read(history)
+        list = try MemberList(history, configuration: configuration)
         self.applied = applied
         appliedTerm = term
-        self.configuration = configuration
         watches.historyReplaced(upTo: store.revision)
     }
 
@@ -108,32 +113,50 @@ public struct ApplyMachine<History: HistoryLog> {
     }
 
     private mutating func apply(_ proposal: Proposal, into batch: inout AppliedBatch) throws {
-        let isOurs = proposal.origin == id
-        // Auth is off and its revision has never moved: a proposal admitted under another one is refused.
-        guard proposal.authRevision == 0 else {
-            if isOurs {
-                batch.answers.append(
-                    Answer(requestID: proposal.requestID, outcome: .authRevisionOld, revision: store.revision))
-            }
-            return
-        }
+        guard admits(proposal, &batch) else { return }
         switch proposal.command {
         case .store(let command):
             let outcome = try store.apply(command)
-            if isOurs {
-                batch.answers.append(
-                    Answer(requestID: proposal.requestID, outcome: .command(outcome), revision: store.revision))
-            }
+            answer(proposal, .command(outcome), &batch)
         case .publish(let member):
-            record(member)
-            batch.published.append(member.id)
-            if isOurs { batch.ownPublications.append(proposal.requestID) }
+            if list.publish(member, &store.history) { batch.published.append(member.id) }
+            if proposal.origin == id { batch.ownPublications.append(proposal.requestID) }
+        case .members:
+            throw ProposalError.misplacedMembershipChange
         }
     }
 
+    /// Auth is off and its revision has never moved: a proposal admitted under another one is refused.
+    private func admits(_ proposal: Proposal, _ batch: inout AppliedBatch) -> Bool {
+        if proposal.authRevision == 0 { return true }
+        answer(proposal, .authRevisionOld, &batch)
+        return false
+    }
+
+    private func answer(_ proposal: Proposal, _ outcome: Answer.Outcome, _ batch: inout AppliedBatch) {
+        guard proposal.origin == id else { return }
+        batch.answers.append(Answer(requestID: proposal.requestID, outcome: outcome, revision: store.revision))
+    }
+
     private mutating func change(_ change: ConfChangeV2, into batch: inout AppliedBatch) throws {
-        configuration = try configuration.applying(change)
-        batch.membershipChanges.append(change)
+        if change.leavesJoint {
+            batch.removed += try list.leaveJoint(change, &store.history)
+            batch.membershipChanges.append(change)
+            return
+        }
+        let proposal = try Proposal(decoding: change.context)
+        guard case .members(let changes) = proposal.command, changes.map(\.memberChange) == change.changes else {
+            throw ProposalError.misplacedMembershipChange
+        }
+        guard admits(proposal, &batch) else { return }
+        switch try list.apply(changes, as: change, &store.history) {
+        case .success(let removed):
+            batch.removed += removed
+            batch.membershipChanges.append(change)
+            answer(proposal, .membership(.success(members)), &batch)
+        case .failure(let error):
+            answer(proposal, .membership(.failure(error)), &batch)
+        }
     }
 }
 
@@ -194,37 +217,4 @@ extension ApplyMachine {
 
     /// Removes a slice of what a compaction made unreachable; the driver commits it.
     public mutating func compactStep(budget: Int) { _ = store.compactStep(budget: budget) }
-
-    // MARK: Members
-
-    private mutating func record(_ member: MemberAttributes) {
-        members.removeAll { $0.id == member.id }
-        let place = members.firstIndex { $0.id > member.id } ?? members.endIndex
-        members.insert(member, at: place)
-        store.history.setNote(MemberNotes.key(member.id), MemberNotes.value(member))
-    }
-}
-
-/// How members lie among the state's notes: under their ids, big-endian, so that a scan is in their order.
-private enum MemberNotes {
-    static let prefix = Array("member/".utf8)
-
-    static func key(_ member: MemberID) -> [UInt8] {
-        withUnsafeBytes(of: member.rawValue.bigEndian) { prefix + $0 }
-    }
-
-    static func value(_ member: MemberAttributes) -> [UInt8] {
-        var out: [UInt8] = []
-        member.encode(into: &out)
-        return out
-    }
-
-    static func read(_ history: some HistoryLog) throws -> [MemberAttributes] {
-        var members: [MemberAttributes] = []
-        try history.scanNotes(prefix: prefix) { _, value in
-            members.append(try MemberAttributes(decoding: value))
-            return true
-        }
-        return members
-    }
 }

@@ -67,6 +67,12 @@ public struct ConfirmedReads: Sendable {
 public enum RefusalReason: Sendable, Equatable {
     /// More is waiting to be committed than the member allows (`etcdserver: too many requests`).
     case tooManyRequests
+    /// Only the leader knows whether a learner may be promoted; it is to be asked.
+    case notLeader(MemberID)
+    /// A learner that is to be promoted has too little of the log yet.
+    case learnerNotReady
+    /// A change of the members that consensus would never let into the log.
+    case membership(MembershipError)
 }
 
 /// Who leads, as this member knows it.
@@ -110,6 +116,7 @@ public struct ConsensusMachine: Sendable {
     private var node: RaftNode
     private var effects = ConsensusEffects()
     private var heldProposals: [ProposedEntry] = []
+    private var heldMembershipChanges: [MembershipProposal] = []
     private var waitingReads: [ReadToken] = []
     private var waitingLeaderReads: [ReadToken] = []
     private var round: ReadRound?
@@ -182,8 +189,38 @@ public struct ConsensusMachine: Sendable {
         heldProposals.removeAll { $0.leadingTerm != nil }
     }
 
-    public mutating func proposeConfChange(_ change: ConfChangeV2) throws(RaftError) {
-        try node.proposeConfChange(change)
+    /// Proposes a change of the members; what became of it is answered when it is applied.
+    public mutating func proposeMembershipChange(_ proposal: MembershipProposal) {
+        if let reason = refusal(of: proposal) {
+            effects.refusedProposals.append((proposal.requestID, reason))
+            return
+        }
+        heldMembershipChanges.append(proposal)
+        submitHeldProposals()
+    }
+
+    /// What can be said before it is in the log. A learner that is far behind would hold up whatever then needs its vote,
+    /// so it must have nine tenths of the leader's log. (etcd's rule.)
+    private func refusal(of proposal: MembershipProposal) -> RefusalReason? {
+        var voters = Set(node.status.configuration.voters)
+        for change in proposal.changes.map(\.memberChange) {
+            switch change.kind {
+            case .addVoter: voters.insert(change.member)
+            case .addLearner, .remove: voters.remove(change.member)
+            case .update: break
+            }
+        }
+        // (A member that joins does not know the voters yet.)
+        if voters.isEmpty, !node.status.configuration.voters.isEmpty { return .membership(.noVoters) }
+        let promoted = proposal.promoted
+        if promoted.isEmpty { return nil }
+        guard known.isLeader else { return .notLeader(known.leader) }
+        let status = node.status
+        for learner in status.progress where learner.isLearner && promoted.contains(learner.id) {
+            let behind = Double(learner.match.rawValue) < 0.9 * Double(status.lastIndex.rawValue)
+            if behind { return .learnerNotReady }
+        }
+        return nil
     }
 
     /// Asks for an index that is not older than any write acknowledged before now. (Dissertation, 6.4.)
@@ -288,6 +325,7 @@ public struct ConsensusMachine: Sendable {
     // MARK: Proposals
 
     private mutating func submitHeldProposals() {
+        submitHeldMembershipChanges()
         guard !heldProposals.isEmpty, known.leader != .none else { return }
         var submitted = 0
         defer { heldProposals.removeFirst(submitted) }
@@ -307,6 +345,20 @@ public struct ConsensusMachine: Sendable {
         }
     }
 
+    private mutating func submitHeldMembershipChanges() {
+        guard known.leader != .none else { return }
+        while let proposal = heldMembershipChanges.first {
+            do {
+                try node.proposeConfChange(proposal.confChange(origin: configuration.raft.id))
+            } catch .proposalDropped(.tooMuchUncommitted) {
+                effects.refusedProposals.append((proposal.requestID, .tooManyRequests))
+            } catch {
+                return
+            }
+            heldMembershipChanges.removeFirst()
+        }
+    }
+
     /// How many of the held proposals go with one call: a follower passes them on as one message.
     private func sliceOfHeldProposals(from start: Int) -> Int {
         var end = start
@@ -322,6 +374,7 @@ public struct ConsensusMachine: Sendable {
     /// Forgets a proposal whose client has given up, if it has not entered the log.
     public mutating func withdraw(_ requests: Set<RequestID>) {
         heldProposals.removeAll { requests.contains($0.requestID) }
+        heldMembershipChanges.removeAll { requests.contains($0.requestID) }
     }
 
     /// Forgets reads whose clients have given up, as far as no round has begun for them.

@@ -25,6 +25,8 @@ public enum ReplicatedCommand: Sendable {
     case store(StoreCommand)
     /// Name and client URLs of a member that is in the configuration already.
     case publish(MemberAttributes)
+    /// The context of a configuration change; stands in no normal entry.
+    case members([MemberListChange])
 }
 
 /// The payload of a normal log entry: who asked, under which authority, for what.
@@ -55,6 +57,7 @@ public struct Proposal: Sendable {
     private enum CommandKind: UInt8 {
         case store = 1
         case publish = 2
+        case members = 3
     }
 
     /// The entry's payload. A user's name longer than 65,535 bytes of UTF-8 is cut by no one: auth refuses it earlier.
@@ -81,6 +84,10 @@ public struct Proposal: Sendable {
         case .publish(let member):
             out.append(CommandKind.publish.rawValue)
             member.encode(into: &out)
+        case .members(let changes):
+            out.append(CommandKind.members.rawValue)
+            out.appendInteger(UInt16(changes.count))
+            for change in changes { change.encode(into: &out) }
         }
     }
 
@@ -98,6 +105,9 @@ public struct Proposal: Sendable {
         switch CommandKind(rawValue: kind) {
         case .store: command = .store(try StoreCommand(decoding: bytes[reader.position...]))
         case .publish: command = .publish(try MemberAttributes(decoding: &reader))
+        case .members:
+            let count = try reader.integer(UInt16.self)
+            command = .members(try (0..<count).map { _ in try MemberListChange(decoding: &reader) })
         case nil: throw ProposalError.unknownCommand(kind)
         }
     }
@@ -109,6 +119,8 @@ public enum ProposalError: Error, Equatable, CustomStringConvertible {
     case invalidText
     case unknownFormat(UInt8)
     case unknownCommand(UInt8)
+    /// A change of the members outside of a configuration change, or one that does not say the same as it.
+    case misplacedMembershipChange
 
     public var description: String {
         switch self {
@@ -118,6 +130,7 @@ public enum ProposalError: Error, Equatable, CustomStringConvertible {
             "a log entry has format \(format), which this version does not know; run the version that wrote it"
         case .unknownCommand(let kind):
             "a log entry holds a command of kind \(kind), which this version does not know; run the version that wrote it"
+        case .misplacedMembershipChange: "a log entry changes the members otherwise than it changes the configuration"
         }
     }
 }
@@ -129,10 +142,8 @@ extension MemberAttributes {
         out.appendInteger(id.rawValue)
         out.append(isLearner ? 1 : 0)
         out.appendText(name)
-        for urls in [peerURLs, clientURLs] {
-            out.appendInteger(UInt16(urls.count))
-            for url in urls { out.appendText(url) }
-        }
+        out.appendTexts(peerURLs)
+        out.appendTexts(clientURLs)
     }
 
     init(decoding reader: inout ByteReader) throws {
@@ -195,5 +206,10 @@ extension [UInt8] {
         precondition(text.utf8.count <= Int(UInt16.max), "names and URLs are bounded when they are configured")
         appendInteger(UInt16(text.utf8.count))
         append(contentsOf: text.utf8)
+    }
+
+    mutating func appendTexts(_ texts: [String]) {
+        appendInteger(UInt16(texts.count))
+        for text in texts { appendText(text) }
     }
 }

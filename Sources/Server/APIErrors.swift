@@ -8,6 +8,9 @@ extension GRPCStatus {
     static let timedOutWithLeader = GRPCStatus(
         .unavailable, "etcdserver: request timed out, possibly due to previous leader failure")
     static let tooManyRequests = GRPCStatus(.resourceExhausted, "etcdserver: too many requests")
+    static let learnerNotReady = GRPCStatus(
+        .failedPrecondition, "etcdserver: can only promote a learner member which is in sync with leader")
+    static let notLeader = GRPCStatus(.failedPrecondition, "etcdserver: not leader")
     static let requestTooLarge = GRPCStatus(.invalidArgument, "etcdserver: request is too large")
     static let serverStopped = GRPCStatus(.unavailable, "etcdserver: server stopped")
     static let leaseNotFound = GRPCStatus(.notFound, "etcdserver: requested lease not found")
@@ -33,5 +36,19 @@ extension GRPCStatus {
             case .leaseExists, .notPrimary: .failedPrecondition
             }
         self.init(code, error.message)
+    }
+
+    init(_ error: MembershipError) {
+        self.init(error == .memberNotFound ? .notFound : .failedPrecondition, error.message)
+    }
+
+    init(_ reason: RefusalReason) {
+        self =
+            switch reason {
+            case .tooManyRequests: .tooManyRequests
+            case .notLeader: .notLeader
+            case .learnerNotReady: .learnerNotReady
+            case .membership(let error): GRPCStatus(error)
+            }
     }
 }

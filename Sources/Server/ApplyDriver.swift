@@ -194,14 +194,20 @@ final class ApplyDriver {
                 switch answer.outcome {
                 case .command(let outcome): .command(outcome)
                 case .authRevisionOld: .failed(.oldAuthRevision)
+                case .membership(.success(let members)): .members(members)
+                case .membership(.failure(let error)): .failed(GRPCStatus(error))
                 }
             outbound[call.loop].answers.append(LoopAnswer(call: call, body: body, revision: answer.revision))
         }
         deliver(applied.deliveries)
         for request in applied.ownPublications { onPublished(request) }
-        if !applied.published.isEmpty { onMembers(machine.members) }
+        if !applied.published.isEmpty || !applied.membershipChanges.isEmpty { onMembers(machine.members) }
         for change in applied.membershipChanges { consensusMailbox.post(.membershipChanged(change)) }
         consensusMailbox.post(.applied(machine.applied))
+        if applied.removed.contains(id) {
+            outlet.flush(&outbound)
+            throw ServerError.removed
+        }
     }
 
     /// Hands the batch to the state's database, with the index that it brings the state to.

@@ -1,4 +1,5 @@
 import Discovery
+import GRPC
 import Logging
 import Replica
 import Storage
@@ -192,7 +193,7 @@ final class ConsensusDriver {
             applyMailbox.post(.reads(after: reads.index, batches))
         }
         for (token, leader) in effects.redirectedReads { redirect(token, to: leader) }
-        if !effects.refusedProposals.isEmpty { refuse(effects.refusedProposals.map(\.requestID)) }
+        if !effects.refusedProposals.isEmpty { refuse(effects.refusedProposals) }
     }
 
     /// Gives committed entries to the apply thread.
@@ -242,14 +243,14 @@ final class ConsensusDriver {
         }
     }
 
-    private func refuse(_ requests: [RequestID]) {
+    private func refuse(_ proposals: [(requestID: RequestID, reason: RefusalReason)]) {
         var batches = [LoopBatch](repeating: LoopBatch(), count: outlet.loopCount)
         let revision = board.current.revision
-        for request in requests {
+        for (request, reason) in proposals {
             let call = CallID(request)
             guard call.loop < batches.count else { continue }
             batches[call.loop].answers.append(
-                LoopAnswer(call: call, body: .failed(.tooManyRequests), revision: revision))
+                LoopAnswer(call: call, body: .failed(GRPCStatus(reason)), revision: revision))
         }
         outlet.flush(&batches)
     }

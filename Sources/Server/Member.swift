@@ -107,7 +107,10 @@ public final class Member: Sendable {
             machine: start.machine, id: id, firstInternalCount: firstCount, flushPolicy: start.flushPolicy,
             electionTimeoutMilliseconds: configuration.electionTimeoutMilliseconds,
             onPublished: { [publisher] request in publisher.published(by: request) },
-            onMembers: { delegate.update($0) }, mailboxes: mailboxes, transport: transport, outlet: outlet,
+            onMembers: { [transport] members in
+                delegate.update(members)
+                transport.setPeers(Member.addresses(of: members))
+            }, mailboxes: mailboxes, transport: transport, outlet: outlet,
             flushThread: flushThread, board: board, metrics: metrics, logger: logger, fail: failure.fail)
         threads = MemberThreads(mailboxes: mailboxes, flushThread: flushThread, storage: start.storage)
 
@@ -119,11 +122,7 @@ public final class Member: Sendable {
             await transport.shutdown()
             throw error
         }
-        transport.setPeers(
-            Dictionary(
-                uniqueKeysWithValues: start.machine.members.map { member in
-                    (member.id, member.peerURLs.compactMap { try? PeerAddress($0) })
-                }))
+        transport.setPeers(Member.addresses(of: start.machine.members))
         threads.start(consensus: consensus, log: log, apply: apply)
         outlet.startSweeping()
         publisher.start()
@@ -161,6 +160,13 @@ public final class Member: Sendable {
                 heartbeatTicks: 1, randomSeed: id.rawValue ^ seed))
         consensus.snapshotCount = UInt64(configuration.snapshotCount)
         return consensus
+    }
+
+    private static func addresses(of members: [MemberAttributes]) -> [MemberID: [PeerAddress]] {
+        Dictionary(
+            uniqueKeysWithValues: members.map { member in
+                (member.id, member.peerURLs.compactMap { try? PeerAddress($0) })
+            })
     }
 
     private static func listen(_ server: RPCServer, _ urls: [MemberURL]) async throws -> [SocketAddress] {

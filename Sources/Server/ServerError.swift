@@ -9,6 +9,7 @@ public enum ServerError: Error, CustomStringConvertible, Sendable {
     case noMembers(String)
     case foreignPeers(cluster: String, configured: String)
     case clusterUnreachable([String])
+    case removed
     case snapshotNotInstalled(LogIndex)
     case incompleteSnapshot
     case listen(url: String, reason: String)
@@ -35,6 +36,9 @@ public enum ServerError: Error, CustomStringConvertible, Sendable {
         case .clusterUnreachable(let urls):
             "--initial-cluster-state is existing, but no member of the cluster answers at \(urls.joined(separator: ", ")); "
                 + "check that it runs and that --initial-cluster names its peer URLs"
+        case .removed:
+            "this member was removed from the cluster; to bring it back, add it there (etcdctl member add) and start it with "
+                + "an empty data directory"
         case .snapshotNotInstalled(let index):
             "the snapshot at index \(index.rawValue) could not be installed; the reason stands before this line"
         case .incompleteSnapshot:

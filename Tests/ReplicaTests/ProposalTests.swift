@@ -20,7 +20,15 @@ import Testing
         return commands.map {
             Proposal(origin: MemberID(1), requestID: RequestID(2), user: "ann", authRevision: 3, command: .store($0))
         }
-            + [Proposal(origin: MemberID(.max), requestID: RequestID(.max), command: .publish(member))]
+            + [
+                Proposal(origin: MemberID(.max), requestID: RequestID(.max), command: .publish(member)),
+                Proposal(
+                    origin: MemberID(7), requestID: RequestID(8),
+                    command: .members([
+                        .add(member), .promote(MemberID(1)), .demote(MemberID(2)), .remove(MemberID(.max)),
+                        .update(MemberID(4), peerURLs: ["a", ""]),
+                    ])),
+            ]
     }
 
     @Test func whatIsEncodedIsReadBack() throws {
@@ -32,6 +40,7 @@ import Testing
             switch (read.command, proposal.command) {
             case (.store(let a), .store(let b)): #expect(a == b)
             case (.publish(let a), .publish(let b)): #expect(a == b)
+            case (.members(let a), .members(let b)): #expect(a == b)
             default: Issue.record("another kind of command was read")
             }
             #expect(read.encoded() == bytes)
