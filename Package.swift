@@ -24,6 +24,7 @@ let package = Package(
         .executable(name: "raft-scenario", targets: ["raft-scenario"]),
         .executable(name: "gulpd-unsynced", targets: ["gulpd-unsynced"]),
         .library(name: "Raft", targets: ["Raft"]),
+        .library(name: "Linearizability", targets: ["Linearizability"]),
         .library(name: "EtcdClient", targets: ["EtcdClient"]),
     ],
     dependencies: [
@@ -103,7 +104,8 @@ let package = Package(
             ] + nio),
         .executableTarget(name: "gulpctl", dependencies: ["GulpctlCommands"]),
         .target(name: "GulpctlCommands", dependencies: ["EtcdClient", "GRPC", "EtcdAPI"] + nio),
-        .target(name: "Simulation", dependencies: ["Replica"]),
+        .target(name: "Linearizability"),
+        .target(name: "Simulation", dependencies: ["Replica", "Linearizability"]),
         .executableTarget(
             name: "simulate",
             dependencies: ["Simulation", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
@@ -119,6 +121,7 @@ let package = Package(
         .testTarget(name: "RaftTests", dependencies: ["Raft", "RaftScenario"]),
         .testTarget(name: "StoreTests", dependencies: ["Store"]),
         .testTarget(name: "ReplicaTests", dependencies: ["Replica"]),
+        .testTarget(name: "LinearizabilityTests", dependencies: ["Linearizability"]),
         .testTarget(name: "SimulationTests", dependencies: ["Simulation"]),
         .testTarget(name: "StorageTests", dependencies: ["Storage"]),
         .testTarget(name: "GRPCTests", dependencies: ["GRPC"] + nio),
