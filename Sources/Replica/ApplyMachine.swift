@@ -213,6 +213,16 @@ extension ApplyMachine {
         store.leases.renew(id, now: now)
     }
 
+    // MARK: Quota
+
+    /// The state has grown past its quota: the alarm to be raised through the log, unless this member has raised it already.
+    /// - Parameter bytes: what the history takes on this member.
+    public func alarm(forSize bytes: Int, quota: Int) -> StoreCommand? {
+        let alarm = Alarm(.noSpace, member: id.rawValue)
+        guard bytes > quota, !store.alarms.contains(alarm) else { return nil }
+        return .alarm(AlarmCommand(.activate, alarm))
+    }
+
     // MARK: Compaction
 
     /// Removes a slice of what a compaction made unreachable; the driver commits it.

@@ -32,6 +32,7 @@ extension GRPCStatus {
                 .invalidArgument
             case .compacted, .futureRevision, .leaseTTLTooLarge: .outOfRange
             case .noSpace: .resourceExhausted
+            case .corrupt: .dataLoss
             case .leaseNotFound: .notFound
             case .leaseExists, .notPrimary: .failedPrecondition
             }

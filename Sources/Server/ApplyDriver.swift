@@ -344,6 +344,7 @@ final class ApplyDriver {
         case .leases: .leases(machine.store.leases.ids)
         case .memberList: .members(machine.members)
         case .health: .healthy
+        case .alarms(let kind): .alarms(machine.store.alarms.filter { kind == nil || $0.kind == kind })
         case .compacted(let revision): .command(.success(.compact(revision: revision)))
         case .leaseTimeToLive(let lease, let withKeys):
             .timeToLive(try? machine.store.leases.timeToLive(lease, now: now, keys: withKeys).get())

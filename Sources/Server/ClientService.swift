@@ -278,8 +278,8 @@ final class ClientService: RPCLoopService {
         case .leases(let leases): answerLeases(call, leases, header)
         case .members(let members): answerMembers(call, members, header)
         case .timeToLive(let lease): answerTimeToLive(waiting, lease, header)
-        case .healthy: answerAlarms(call, header)
-        case .keepAlive: call.finish(GRPCStatus(.internal, "the leader answered another question"))
+        case .alarms(let alarms): answerAlarms(call, alarms, header)
+        case .keepAlive, .healthy: call.finish(GRPCStatus(.internal, "another question was answered"))
         }
     }
 

@@ -61,6 +61,8 @@ extension ClientService {
         case .transaction(let result):
             header.revision = result.revision
             respond(call, header, recordBytes: result.recordBytes) { $0.write(result) }
+        case .alarm(_, let alarms):
+            answerAlarms(call, alarms, header)
         case .compact(let revision), .leaseRevoke(let revision), .leaseCheckpoint(let revision):
             header.revision = revision
             respond(call, header) { _ in }

@@ -58,16 +58,31 @@ extension ClientService {
 
     func alarm(_ message: ByteBuffer, _ call: RPCCall) throws(GRPCStatus) {
         let request = try decode(Etcdserverpb_AlarmRequest.self, message)
-        // No alarm is ever raised yet: there is none to list, and none to clear.
-        guard request.action == .get || request.action == .deactivate else {
-            throw GRPCStatus(.unimplemented, "alarms are only listed and cleared here: raising one is not served")
+        let kind = Alarm.Kind(rawValue: UInt8(clamping: request.alarm.rawValue))
+        let action: AlarmCommand.Action? =
+            switch request.action {
+            case .activate: .activate
+            case .deactivate: .deactivate
+            default: nil
+            }
+        // As in etcd, an alarm of no kind is all kinds to whoever lists them, and none to whoever changes them.
+        guard let action else { return read(.alarms(kind), for: call, as: .alarm) }
+        guard let kind else {
+            return answerAlarms(call, [], header(revision: context.board.current.revision))
         }
-        read(.health, for: call, as: .alarm)
+        let command = AlarmCommand(action, Alarm(kind, member: request.memberID))
+        try propose(.alarm(command), for: call, as: .alarm, requestBytes: message.readableBytes)
     }
 
-    func answerAlarms(_ call: RPCCall, _ header: ResponseHeader) {
+    func answerAlarms(_ call: RPCCall, _ alarms: [Alarm], _ header: ResponseHeader) {
         var response = Etcdserverpb_AlarmResponse()
         response.header = header.message
+        response.alarms = alarms.map { alarm in
+            .with {
+                $0.memberID = alarm.member
+                $0.alarm = alarm.kind == .noSpace ? .nospace : .corrupt
+            }
+        }
         call.respond(response)
     }
 

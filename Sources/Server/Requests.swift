@@ -32,6 +32,8 @@ enum ReadOperation: Sendable {
     case leases
     case memberList
     case health
+    /// Those of one kind, or all.
+    case alarms(Alarm.Kind?)
     /// The records of a compaction were removed; answered with the revision of its own answer.
     case compacted(revision: Int64)
     /// Answered by the leader only: the remaining time is the leader's knowledge.
@@ -75,6 +77,7 @@ struct LoopAnswer: Sendable {
         /// The renewed TTL in seconds, or nil for a lease that does not exist.
         case keepAlive(Int64?)
         case healthy
+        case alarms([Alarm])
         case failed(GRPCStatus)
     }
     var call: CallID

@@ -9,6 +9,8 @@ public enum StoreError: Error, Sendable, Equatable, Hashable {
     case compacted
     case futureRevision
     case noSpace
+    /// A member's state differs from the others', and nothing is changed until that is cleared up.
+    case corrupt
     case leaseNotFound
     case leaseExists
     case leaseTTLTooLarge
@@ -28,6 +30,7 @@ public enum StoreError: Error, Sendable, Equatable, Hashable {
         case .compacted: "etcdserver: mvcc: required revision has been compacted"
         case .futureRevision: "etcdserver: mvcc: required revision is a future revision"
         case .noSpace: "etcdserver: mvcc: database space exceeded"
+        case .corrupt: "etcdserver: corrupt cluster"
         case .leaseNotFound: "etcdserver: requested lease not found"
         case .leaseExists: "etcdserver: lease already exists"
         case .leaseTTLTooLarge: "etcdserver: too large lease TTL"
@@ -48,6 +51,8 @@ public enum CommandResult: Sendable, Equatable {
     case leaseGrant(revision: Int64, id: Int64, ttl: Int64)
     case leaseRevoke(revision: Int64)
     case leaseCheckpoint(revision: Int64)
+    /// The alarm that was asked for, if it is active, or was before it was cleared.
+    case alarm(revision: Int64, [Alarm])
 }
 
 public struct PutResult: Sendable, Equatable {

@@ -1,6 +1,6 @@
 extension Store {
     /// A checksum over everything members must agree on: revisions, the index, the records it leads to, and the leases with
-    /// their keys. Equal for stores that applied the same commands, however far each has removed what compactions made
+    /// their keys, and the alarms. Equal for stores that applied the same commands, however far each has removed what compactions made
     /// unreachable and whatever its cache holds. Reads every record: for tests, the simulator and audits.
     public func digest() throws -> UInt64 {
         var digest = FNV1a()
@@ -30,6 +30,10 @@ extension Store {
             digest.add(id)
             digest.add(try history.note(StoreNote.lease(id)) ?? [])
             for key in core.leases.keys(of: id) { digest.add(key) }
+        }
+        for alarm in alarms {
+            digest.add(Int64(alarm.kind.rawValue))
+            digest.add(Int64(bitPattern: alarm.member))
         }
         return digest.value
     }

@@ -12,6 +12,8 @@ public struct MemoryHistory: HistoryLog, Sendable {
         static let chunkSize = 256
         var chunks: [[Row]] = []
         var notes: [[UInt8]: [UInt8]] = [:]
+        /// Of the records.
+        var bytes = 0
 
         /// Of the first row at or after a revision.
         func position(of revision: Revision) -> (chunk: Int, row: Int) {
@@ -91,10 +93,14 @@ public struct MemoryHistory: HistoryLog, Sendable {
         return copy
     }
 
+    /// What the records take, to be held against a quota.
+    public var byteCount: Int { content.bytes }
+
     public func reader() -> Reader { Reader(committed) }
 
     public mutating func append(_ revision: Revision, tombstone: Bool, record: [UInt8]) {
         precondition(content.chunks.last?.last.map { $0.revision < revision } ?? true, "revisions ascend")
+        content.bytes += record.count
         if content.chunks.last?.count ?? Content.chunkSize < Content.chunkSize {
             content.chunks[content.chunks.count - 1].append(
                 Row(revision: revision, tombstone: tombstone, record: record))
@@ -118,6 +124,7 @@ public struct MemoryHistory: HistoryLog, Sendable {
         guard chunk < content.chunks.count, content.chunks[chunk][row].revision == revision,
             content.chunks[chunk][row].tombstone == tombstone
         else { return }
+        content.bytes -= content.chunks[chunk][row].record.count
         content.chunks[chunk].remove(at: row)
         if content.chunks[chunk].isEmpty { content.chunks.remove(at: chunk) }
     }

@@ -10,6 +10,10 @@ extension StoreCore {
             leases.restore(id: try StoreNote.leaseID(key), ttl: ttl, remainingTTL: remaining)
             return true
         }
+        try history.scanNotes(prefix: StoreNote.alarmPrefix) { key, value in
+            alarms.activate(try StoreNote.alarm(key, value))
+            return true
+        }
         try history.scan(from: Revision(main: 0), through: Revision(main: .max, sub: .max)) {
             revision, tombstone, bytes in
             guard revision.main >= self.revision else {

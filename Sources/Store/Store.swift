@@ -45,6 +45,9 @@ public struct Store<History: HistoryLog> {
         _modify { yield &core.leases }
     }
 
+    /// The active alarms, by kind, then by member.
+    public var alarms: [Alarm] { core.alarms.active }
+
     /// Applies a command. The static rules (`StoreCommand.validate`) were checked before it was proposed.
     public mutating func apply(_ command: StoreCommand) throws -> CommandOutcome {
         let first = core.events.count

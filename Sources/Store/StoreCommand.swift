@@ -8,6 +8,7 @@ public enum StoreCommand: Sendable, Equatable {
     case leaseGrant(LeaseGrantCommand)
     case leaseRevoke(LeaseRevokeCommand)
     case leaseCheckpoint([LeaseCheckpoint])
+    case alarm(AlarmCommand)
 }
 
 public struct PutCommand: Sendable, Equatable {

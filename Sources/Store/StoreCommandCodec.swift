@@ -7,7 +7,7 @@ extension StoreCommand {
 
     private enum Kind: UInt8 {
         case put = 1
-        case deleteRange, transaction, compact, leaseGrant, leaseRevoke, leaseCheckpoint
+        case deleteRange, transaction, compact, leaseGrant, leaseRevoke, leaseCheckpoint, alarm
     }
 
     /// Appends the encoded command.
@@ -42,6 +42,11 @@ extension StoreCommand {
                 integer(checkpoint.id, &buffer)
                 integer(checkpoint.remainingTTL, &buffer)
             }
+        case .alarm(let command):
+            buffer.append(Kind.alarm.rawValue)
+            buffer.append(command.action.rawValue)
+            buffer.append(command.alarm.kind.rawValue)
+            ByteWriter.varint(command.alarm.member, to: &buffer)
         }
     }
 
@@ -79,6 +84,11 @@ extension StoreCommand {
                 checkpoints.append(LeaseCheckpoint(id: try reader.integer(), remainingTTL: try reader.integer()))
             }
             self = .leaseCheckpoint(checkpoints)
+        case .alarm:
+            guard let action = AlarmCommand.Action(rawValue: try reader.byte()),
+                let kind = Alarm.Kind(rawValue: try reader.byte())
+            else { throw CodecError("an unknown alarm before \(reader.offset)") }
+            self = .alarm(AlarmCommand(action, Alarm(kind, member: try reader.varint())))
         }
         guard reader.isAtEnd else { throw CodecError("\(bytes.count - reader.offset) bytes follow the command") }
     }

@@ -5,6 +5,7 @@
 struct StoreCore: Sendable {
     var index = KeyIndex()
     var leases = LeaseTable()
+    var alarms = AlarmTable()
     var revision: Int64 = 1
     /// -1 when never compacted, as etcd reports it.
     var compactedRevision: Int64 = -1
@@ -28,6 +29,7 @@ struct StoreCore: Sendable {
     }
 
     mutating func apply(_ command: StoreCommand, _ source: RecordSource) throws -> CommandOutcome {
+        if let refusal = alarms.refusal(of: command) { return .failure(refusal) }
         switch command {
         case .put(let put):
             if put.lease != 0, !leases.contains(put.lease) { return .failure(.leaseNotFound) }
@@ -65,6 +67,8 @@ struct StoreCore: Sendable {
                     ))
             }
             return .success(.leaseCheckpoint(revision: revision))
+        case .alarm(let command):
+            return .success(.alarm(revision: revision, apply(command)))
         }
     }
 

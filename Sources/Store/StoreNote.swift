@@ -5,12 +5,29 @@ enum StoreNote {
     /// The same form: the compaction whose removals are complete. Differs between members; not part of the state.
     static let compactionDone = Array("store/compaction-done".utf8)
     static let leasePrefix = Array("store/lease/".utf8)
+    static let alarmPrefix = Array("store/alarm/".utf8)
     private static let format: UInt8 = 1
+    /// An alarm is all in its name: the kind, then the member, big-endian.
+    static let alarmValue = [format]
 
     static func lease(_ id: Int64) -> [UInt8] {
         var key = leasePrefix
         ByteWriter.bigEndian(id, to: &key)
         return key
+    }
+
+    static func alarm(_ alarm: Alarm) -> [UInt8] {
+        var key = alarmPrefix
+        key.append(alarm.kind.rawValue)
+        ByteWriter.bigEndian(Int64(bitPattern: alarm.member), to: &key)
+        return key
+    }
+
+    static func alarm(_ key: [UInt8], _ value: [UInt8]) throws(CodecError) -> Alarm {
+        guard key.count == alarmPrefix.count + 9, value == alarmValue,
+            let kind = Alarm.Kind(rawValue: key[alarmPrefix.count])
+        else { throw CodecError("an alarm's note of \(key.count) and \(value.count) bytes has an unknown format") }
+        return Alarm(kind, member: UInt64(bitPattern: Int64(bigEndianBytes: key[(alarmPrefix.count + 1)...])))
     }
 
     static func leaseID(_ key: [UInt8]) throws(CodecError) -> Int64 {

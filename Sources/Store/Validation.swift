@@ -7,7 +7,7 @@ extension StoreCommand {
         case .deleteRange(let delete): delete.key.isEmpty ? .emptyKey : nil
         case .transaction(let transaction): transaction.validate(maxTxnOps: maxTxnOps)
         case .leaseGrant(let grant): grant.ttl > LeaseTable.maximumTTL ? .leaseTTLTooLarge : nil
-        case .compact, .leaseRevoke, .leaseCheckpoint: nil
+        case .compact, .leaseRevoke, .leaseCheckpoint, .alarm: nil
         }
     }
 }

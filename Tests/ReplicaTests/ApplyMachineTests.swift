@@ -131,4 +131,19 @@ import Testing
         machine.leadershipChanged(isLeader: false, now: 105 * second, leaseExtension: 0)
         #expect(machine.expiredLeases(now: 200 * second, limit: 10).isEmpty)
     }
+
+    @Test func aStatePastItsQuotaRaisesTheAlarmOnce() throws {
+        var machine = try machine()
+        #expect(machine.alarm(forSize: 100, quota: 100) == nil)
+        let command = try #require(machine.alarm(forSize: 101, quota: 100))
+        #expect(command == .alarm(AlarmCommand(.activate, Alarm(.noSpace, member: us.rawValue))))
+        let proposal = Proposal(origin: us, requestID: RequestID(1), command: .store(command))
+        _ = try machine.apply([Entry(term: Term(1), index: LogIndex(1), payload: proposal.encoded())])
+        #expect(machine.alarm(forSize: 101, quota: 100) == nil)
+        let batch = try machine.apply([put(2, "a", by: us)])
+        guard case .command(.failure(.noSpace)) = try #require(batch.answers.first).outcome else {
+            Issue.record("a put was accepted")
+            return
+        }
+    }
 }

@@ -33,6 +33,45 @@ import Testing
         await cluster.stopAll()
     }
 
+    @Test func anAlarmIsRaisedListedHeededAndCleared() async throws {
+        let cluster = try TestCluster(1)
+        try await cluster.start([0])
+        var client = try await cluster.client(0)
+        func alarm(
+            _ action: Etcdserverpb_AlarmRequest.AlarmAction, _ kind: Etcdserverpb_AlarmType = .nospace
+        ) async throws -> [Etcdserverpb_AlarmMember] {
+            let request = Etcdserverpb_AlarmRequest.with {
+                $0.action = action
+                $0.memberID = 7
+                $0.alarm = kind
+            }
+            let response: Etcdserverpb_AlarmResponse = try await client.call("Maintenance/Alarm", request)
+            #expect(response.header.revision == 1)
+            return response.alarms
+        }
+        let raised = Etcdserverpb_AlarmMember.with {
+            $0.memberID = 7
+            $0.alarm = .nospace
+        }
+        #expect(try await alarm(.activate, .none) == [])
+        #expect(try await alarm(.activate) == [raised])
+        await client.close()
+        await cluster.stop(0)
+        try await cluster.start([0])
+        client = try await cluster.client(0)
+        #expect(try await alarm(.get, .none) == [raised])
+        #expect(try await alarm(.get) == [raised])
+        #expect(try await alarm(.get, .corrupt) == [])
+        let error = await #expect(throws: RPCError.self) { try await client.put("k", [1]) }
+        #expect(error == RPCError(.resourceExhausted, "etcdserver: mvcc: database space exceeded"))
+        #expect(try await alarm(.deactivate, .corrupt) == [])
+        #expect(try await alarm(.deactivate) == [raised])
+        #expect(try await alarm(.get, .none) == [])
+        try await client.put("k", [1])
+        await client.close()
+        await cluster.stopAll()
+    }
+
     @Test func everyMemberTakesWritesAndTheOthersGoOnWithoutTheLeader() async throws {
         let cluster = try TestCluster(3)
         try await cluster.start([0, 1, 2])

@@ -58,13 +58,17 @@ import Testing
             return TransactionCommand(
                 compares: (0..<random.below(3)).map { _ in compare() }, success: operations(), failure: operations())
         }
-        switch random.below(7) {
+        switch random.below(8) {
         case 0: return .put(put())
         case 1: return .deleteRange(delete())
         case 2: return .compact(CompactCommand(revision: number()))
         case 3: return .leaseGrant(LeaseGrantCommand(id: number(), ttl: number()))
         case 4: return .leaseRevoke(LeaseRevokeCommand(id: number()))
         case 5: return .leaseCheckpoint([LeaseCheckpoint(id: number(), remainingTTL: number())])
+        case 6:
+            let kind: Alarm.Kind = flag() ? .noSpace : .corrupt
+            return .alarm(
+                AlarmCommand(flag() ? .activate : .deactivate, Alarm(kind, member: UInt64(bitPattern: number()))))
         default: return .transaction(transaction(0))
         }
     }
