@@ -7,14 +7,14 @@ SEEDS ?= 100
 PYTHON = .venv/bin/python
 
 .NOTPARALLEL:
-.PHONY: run test test-unit test-simulate test-end-to-end bench bench-launches build release release-run deps deps-test format lint clean
+.PHONY: run test test-unit test-simulate test-planted test-end-to-end bench bench-launches build release release-run deps deps-test format lint clean
 
 # Builds in release and runs three members with agents, and two engines, on loopback until Ctrl-C.
 run: release-run
 	@bash cluster/run.sh
 
 # Everything that must hold before a change goes in.
-test: deps-test release test-unit test-simulate test-end-to-end
+test: deps-test release test-unit test-simulate test-planted test-end-to-end
 
 # EtcdClient is tested against the release build and against etcd.
 test-unit: deps-test release
@@ -24,6 +24,10 @@ test-unit: deps-test release
 
 test-simulate: release
 	.build/release/simulate --seeds $(SEEDS)
+
+# Deliberate mistakes, each of which the simulator must catch: see Tests/Planted/planted.py.
+test-planted: deps
+	SWIFT="$(SWIFT)" python3 Tests/Planted/planted.py
 
 test-end-to-end: release deps-test
 	$(PYTHON) -m pytest Tests/EndToEnd

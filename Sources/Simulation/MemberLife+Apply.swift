@@ -71,6 +71,7 @@ extension MemberLife {
     }
 
     private func apply(_ entries: [Entry]) throws {
+        try cluster.oracle.checkDurable(entries, by: id, in: cluster.disks[place].log)
         try cluster.observe(entries, by: self)
         let batch = try apply.apply(entries)
         try cluster.oracle.checkState(apply, of: id, &cluster.census)

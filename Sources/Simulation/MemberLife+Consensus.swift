@@ -68,6 +68,11 @@ extension MemberLife {
 
     private func perform(_ effects: ConsensusEffects) {
         if let leadership = effects.leadership { note(leadership, effects.entriesToAppend) }
+        if let commit = effects.hardState?.commit, commit > knownCommit {
+            knownCommit = commit
+            let leadership = consensus.leadership
+            if leadership.isLeader { cluster.oracle.checkCommit(of: id, leadership.term, to: commit) }
+        }
         if !effects.messages.isEmpty { cluster.send(effects.messages, from: place) }
         for message in effects.snapshotsToSend { post(.sendSnapshot(message)) }
         if effects.needsAppend { append(effects) }

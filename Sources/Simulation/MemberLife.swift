@@ -88,6 +88,8 @@ final class MemberLife {
     var retriedReads: [ReadToken] = []
     var askedOfLeader: [UInt64: WaitingRead] = [:]
     var staged: StateImage?
+    /// The commit index last told.
+    var knownCommit: LogIndex
 
     // Log thread.
     var logMail: [LogJob] = []
@@ -148,6 +150,7 @@ final class MemberLife {
         }
         cluster.disks[place] = disk
         self.hardState = hardState
+        knownCommit = hardState.commit
         startApplied = image.applied
         lastFlushed = image.applied
         consensus = try ConsensusMachine(

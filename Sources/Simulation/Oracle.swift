@@ -17,6 +17,8 @@ struct KnownEvent {
 ///
 /// - Election safety: a term has one leader (Raft paper, figure 3; so below), and a member one vote in it.
 /// - Leader completeness: a new leader's log reaches at least to whatever was committed in earlier terms and applied.
+/// - A leader counts copies of its own term's entries alone, and nothing is applied before it is durable in the member's
+///   own log.
 /// - Log matching: an entry's index and term determine its payload and the term before it.
 /// - State machine safety: members apply the same entries, and have the same state at the same index.
 /// - A lease lives as long as was promised when it was granted or renewed.
@@ -37,8 +39,8 @@ struct Oracle {
     /// Leases in use, and how long at least they must live.
     private var protected: [Int64: Int64] = [:]
     private var digests: [UInt64: UInt64] = [:]
-    /// By term: who led it, and what had been applied when it was first seen to.
-    private var leaders: [UInt64: (member: MemberID, applied: LogIndex)] = [:]
+    /// By term: who led it, where its log ended when it was elected, and what had been applied when it was first seen to.
+    private var leaders: [UInt64: (member: MemberID, lastIndex: LogIndex, applied: LogIndex)] = [:]
     private var votes: [UInt64: [MemberID: MemberID]] = [:]
     /// By index: the entries of each term that were ever appended there.
     private var appended: [[(entry: Entry, previousTerm: Term)]] = []
@@ -69,11 +71,25 @@ struct Oracle {
         // The last vote it needed, its own perhaps, may have been so slow that a later term already has a leader.
         // What that one commits binds only its successors; what was applied before it led is of earlier terms.
         let committed = leaders.lazy.filter { $0.key > term.rawValue }.map(\.value.applied).min() ?? lastApplied
-        leaders[term.rawValue] = (member, lastApplied)
+        leaders[term.rawValue] = (member, lastIndex, lastApplied)
         if lastIndex < committed {
             note("member \(member) leads term \(term) with a log that ended at \(lastIndex); applied is \(committed)")
         }
         return true
+    }
+
+    /// A leader's commit index rises. Entries of earlier terms commit only with one of its own. (Dissertation, 3.6.2.)
+    mutating func checkCommit(of leader: MemberID, _ term: Term, to index: LogIndex) {
+        guard let known = leaders[term.rawValue], known.member == leader, index <= known.lastIndex else { return }
+        note("member \(leader), leader of term \(term), commits up to \(index), an entry of an earlier term")
+    }
+
+    /// Entries are about to be applied.
+    /// - Parameter log: what of the member's log is synced.
+    func checkDurable(_ entries: [Entry], by member: MemberID, in log: SimulatedLog) throws {
+        for entry in entries where log.term(at: entry.index) != entry.term {
+            throw Violation("member \(member) applies entry \(entry.index) before it is durable in its log")
+        }
     }
 
     /// A vote leaves its member.
