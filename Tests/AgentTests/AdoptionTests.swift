@@ -14,25 +14,19 @@ extension WithProcesses {
     @Suite struct AdoptionTests {
         private let web = Scene.instance
 
-        private func runDirectory(_ scene: Scene) throws -> String {
-            let folder = "\(scene.directory)/agent/runs/\(web)"
-            let names = try FileManager.default.contentsOfDirectory(atPath: folder)
-            return "\(folder)/\(try #require(names.first { $0.hasSuffix(".1") }))"
-        }
-
         @Test func aRunWhoseChildIsNotNotedRunsOn() async throws {
             try await Scene.with { scene in
                 let first = try WorkingAgent(try scene.configuration())
                 try await scene.assign(Scene.shell("exec sleep 1000"))
                 let pid = try #require(try await scene.reported(.running).pid)
                 await first.stop()
-                try FileManager.default.removeItem(atPath: "\(try runDirectory(scene))/child")
+                try FileManager.default.removeItem(atPath: "\(try scene.runDirectory())/child")
                 let second = try WorkingAgent(try scene.configuration())
                 try await eventually("it has registered again") {
                     second.lines.value.contains { $0.hasPrefix("info registered") }
                 }
+                try await eventually("it is adopted") { second.lines.value.contains { $0.contains("adopting a run") } }
                 #expect(isAlive(pid))
-                #expect(second.lines.value.contains { $0.contains("adopting a run") })
                 try await scene.unassign()
                 try await eventually("it is stopped when it is not wanted any more") { !isAlive(pid) }
                 await second.stop()
@@ -45,7 +39,7 @@ extension WithProcesses {
                 try await scene.assign(Scene.shell("exec sleep 1000"))
                 let pid = try #require(try await scene.reported(.running).pid)
                 await first.stop()
-                let file = "\(try runDirectory(scene))/specification"
+                let file = "\(try scene.runDirectory())/specification"
                 let bytes = try #require(FileManager.default.contents(atPath: file))
                 try "gulp-run specification 1000\n".write(toFile: file, atomically: true, encoding: .utf8)
                 let second = try WorkingAgent(try scene.configuration())

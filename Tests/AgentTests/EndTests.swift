@@ -57,7 +57,9 @@ extension WithProcesses {
                 let agent = try WorkingAgent(try scene.configuration())
                 try await scene.assign(Scene.shell("setsid sleep 1000 & echo $! > child; exec sleep 1000"))
                 let before = try await scene.reported(.running)
-                let child = try #require(scene.lines("agent/runs/hello.web.0/work/child").first.flatMap { Int32($0) })
+                let file = "agent/runs/hello.web.0/work/child"
+                try await eventually("the child notes its own child") { !scene.lines(file).isEmpty }
+                let child = try #require(scene.lines(file).first.flatMap { Int32($0) })
                 let pid = try #require(before.pid)
                 kill(try #require(parent(of: pid)), SIGKILL)
                 let after = try await scene.reported(.running) { $0.pid != pid }
@@ -74,7 +76,7 @@ extension WithProcesses {
                 let pid = try #require(try await scene.reported(.running).pid)
                 kill(try #require(parent(of: pid)), SIGSTOP)
                 try await scene.unassign()
-                try await eventually("it is dead and cleaned up", within: .seconds(30)) {
+                try await eventually("it is dead and cleaned up") {
                     try await scene.report() == nil
                 }
                 #expect(!isAlive(pid))
@@ -89,7 +91,7 @@ extension WithProcesses {
                 let pid = try #require(try await scene.reported(.running).pid)
                 try FileManager.default.removeItem(atPath: "\(scene.directory)/agent/runs/hello.web.0")
                 try await scene.unassign()
-                try await eventually("it is dead and not reported", within: .seconds(30)) {
+                try await eventually("it is dead and not reported") {
                     let report = try await scene.report()
                     return report == nil && !isAlive(pid)
                 }
@@ -103,6 +105,8 @@ extension WithProcesses {
                 let component = Scene.shell("date >> stamps; exec sleep 1000")
                 try await scene.assign(component)
                 let pid = try #require(try await scene.reported(.running).pid)
+                let stamps = "agent/runs/hello.web.0/work/stamps"
+                try await eventually("it has stamped") { scene.lines(stamps).count == 1 }
                 try await scene.assign(component, run: false)
                 try await scene.reported(.stopped)
                 #expect(!isAlive(pid))
@@ -114,7 +118,7 @@ extension WithProcesses {
                 let second = try WorkingAgent(try scene.configuration())
                 try await scene.assign(component, generation: 2)
                 try await scene.reported(.running)
-                #expect(scene.lines("agent/runs/hello.web.0/work/stamps").count == 2)
+                try await eventually("it has stamped again") { scene.lines(stamps).count == 2 }
                 #expect(
                     FileManager.default.fileExists(atPath: "\(scene.directory)/agent/damaged/hello.web.0.\(run)"))
                 await second.stop()

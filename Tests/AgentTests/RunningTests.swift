@@ -54,16 +54,20 @@ extension WithProcesses {
         @Test func anotherAssignmentOfTheInstanceBeginsWhenTheOldRunIsDead() async throws {
             try await Scene.with { scene in
                 let agent = try WorkingAgent(try scene.configuration())
-                let script =
-                    "echo start $$ >> \(scene.directory)/s; trap 'sleep 0.3; echo end $$ >> \(scene.directory)/s; exit' TERM; while :; do sleep 0.05; done"
+                let script = """
+                    trap 'sleep 0.3; echo end $$ >> \(scene.directory)/s; exit' TERM
+                    echo start $$ >> \(scene.directory)/s; while :; do sleep 0.05; done
+                    """
                 try await scene.assign(Scene.shell(script))
                 let old = try await scene.reported(.running)
+                try await eventually("it is ready to be stopped") { scene.lines("s").count == 1 }
                 let key = Keys.assignment(Scene.node, Scene.instance)
                 let value = try #require(try await scene.client.get(.key(key)).first).value
                 try await scene.client.delete(.key(key))
                 try await scene.client.put(key, value)
                 let new = try await scene.reported(.running) { $0.token > old.token }
                 let (first, second) = (try #require(old.pid), try #require(new.pid))
+                try await eventually("the new run says so too") { scene.lines("s").count == 3 }
                 #expect(scene.lines("s") == ["start \(first)", "end \(first)", "start \(second)"])
                 await agent.stop()
             }

@@ -34,19 +34,32 @@ struct Scene: Sendable {
         try result.get()
     }
 
-    func configuration(_ data: String = "agent") throws -> AgentConfiguration {
+    /// A lease that a slow machine does not lose.
+    static let longLease = Duration.seconds(300)
+    /// A lease whose end a test awaits. It may also end when the machine is slow.
+    static let shortLease = Duration.seconds(5)
+
+    func configuration(_ data: String = "agent", leaseTTL: Duration = longLease) throws -> AgentConfiguration {
         AgentConfiguration(
             nodeName: Self.node, dataDirectory: "\(directory)/\(data)", endpoints: [store.endpoint],
             guardExecutable: try Programs.gulpGuard(), listenHost: "127.0.0.1", advertiseHost: "127.0.0.1",
-            zone: "a", leaseTTL: .seconds(5), version: "test")
+            zone: "a", leaseTTL: leaseTTL, version: "test")
     }
 
-    /// A shell script as a component.
+    /// The directory of an instance's only run.
+    func runDirectory(_ instance: InstanceID = instance) throws -> String {
+        let folder = "\(directory)/agent/runs/\(instance)"
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder)
+        return "\(folder)/\(try #require(names.first { $0.hasSuffix(".1") }))"
+    }
+
+    /// A shell script as a component, which has all the time that it takes to stop.
     static func shell(_ script: String, _ change: (inout ComponentSpecification) -> Void = { _ in })
         -> ComponentSpecification
     {
         var component = ComponentSpecification(name: "web", command: "/bin/sh", arguments: ["-c", script])
         component.readyAfterMilliseconds = 100
+        component.stopGraceMilliseconds = 100_000
         component.restart.backoffMilliseconds = 100
         change(&component)
         return component
@@ -73,12 +86,12 @@ struct Scene: Sendable {
     /// The report, once it is in this state.
     @discardableResult
     func reported(
-        _ state: Report.State, _ instance: InstanceID = instance, within limit: Duration = .seconds(20),
+        _ state: Report.State, _ instance: InstanceID = instance,
         where condition: (Report) -> Bool = { _ in true }
     ) async throws -> Report {
         var last: Report?
         do {
-            try await eventually("\(instance) is reported \(state)", within: limit) {
+            try await eventually("\(instance) is reported \(state)") {
                 last = try await report(instance)
                 return last.map { $0.state == state && condition($0) } ?? false
             }

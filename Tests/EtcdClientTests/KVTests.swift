@@ -113,10 +113,9 @@ extension WithServers {
                 let revision = try await client.get("k").header.revision
                 var hashes: Set<UInt32> = []
                 for server in cluster.servers {
-                    let status = try await client.status(of: server.endpoint)
-                    #expect(status.leader != 0)
-                    try await eventually("\(server.name) has applied the put") {
-                        try await client.status(of: server.endpoint).header.revision >= revision
+                    try await eventually("\(server.name) knows its leader and has applied the put") {
+                        let status = try await client.status(of: server.endpoint)
+                        return status.leader != 0 && status.header.revision >= revision
                     }
                     hashes.insert(try await client.hashKV(of: server.endpoint, revision: revision).hash)
                 }

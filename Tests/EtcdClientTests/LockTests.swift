@@ -13,7 +13,7 @@ extension WithServers {
                     for _ in 0..<5 {
                         group.addTask {
                             for _ in 0..<4 {
-                                try await client.withLock("lock", timeToLive: .seconds(10)) { _ in
+                                try await client.withLock("lock", timeToLive: .seconds(300)) { _ in
                                     let present = inside.change { count in
                                         count += 1
                                         return count
@@ -38,8 +38,8 @@ extension WithServers {
         @Test func aLockIsPassedOnInOrderAndItsTokensGrow() async throws {
             try await withCluster { _, client in
                 let keepers = try await [
-                    client.keepLease(timeToLive: .seconds(20)), client.keepLease(timeToLive: .seconds(20)),
-                    client.keepLease(timeToLive: .seconds(20)),
+                    client.keepLease(timeToLive: .seconds(300)), client.keepLease(timeToLive: .seconds(300)),
+                    client.keepLease(timeToLive: .seconds(300)),
                 ]
                 let first = try await client.lock("l", under: keepers[0])
                 #expect(String(decoding: first.key, as: UTF8.self) == "l/\(keepers[0].lease)")
@@ -74,9 +74,9 @@ extension WithServers {
             try await withCluster { _, client in
                 let wasCancelled = Shared(false)
                 let work = Task {
-                    try await client.withLock("l", timeToLive: .seconds(2)) { _ in
+                    try await client.withLock("l", timeToLive: .seconds(15)) { _ in
                         try await client.put("inside", "")
-                        do { try await Task.sleep(for: .seconds(60)) } catch {
+                        do { try await Task.sleep(for: .seconds(1000)) } catch {
                             wasCancelled.change { $0 = true }
                             throw error
                         }
@@ -93,7 +93,7 @@ extension WithServers {
         func etcdctlWaitsForOurLockAndWeForIts(_ kind: ServerKind) async throws {
             let etcdctl = try ServerKind.etcd.executable() + "ctl"
             try await withCluster(kind) { cluster, client in
-                let keeper = try await client.keepLease(timeToLive: .seconds(20))
+                let keeper = try await client.keepLease(timeToLive: .seconds(300))
                 let ours = try await client.lock("shared", under: keeper)
                 let process = Process()
                 process.executableURL = URL(fileURLWithPath: etcdctl)
@@ -119,8 +119,8 @@ extension WithServers {
         func leadershipIsHandedOverWhenItIsResignedAndWhenItsLeaseEnds(_ kind: ServerKind) async throws {
             try await withCluster(kind) { _, client in
                 let keepers = try await [
-                    client.keepLease(timeToLive: .seconds(20)), client.keepLease(timeToLive: .seconds(20)),
-                    client.keepLease(timeToLive: .seconds(20)),
+                    client.keepLease(timeToLive: .seconds(300)), client.keepLease(timeToLive: .seconds(300)),
+                    client.keepLease(timeToLive: .seconds(300)),
                 ]
                 let seen = Shared<[String]>([])
                 let observer = Task {
@@ -156,7 +156,7 @@ extension WithServers {
         @Test func anElectionGoesOnWhenTheStoresLeaderDies() async throws {
             try await withCluster(members: 3) { cluster, client in
                 let (a, b) = try await (
-                    client.keepLease(timeToLive: .seconds(10)), client.keepLease(timeToLive: .seconds(10))
+                    client.keepLease(timeToLive: .seconds(300)), client.keepLease(timeToLive: .seconds(300))
                 )
                 let first = try await client.campaign("e", value: "a", under: a)
                 let second = Task { try await client.campaign("e", value: "b", under: b) }

@@ -45,13 +45,17 @@ struct Cluster: Sendable {
         }
     }
 
-    /// The server that leads.
+    /// The server that leads, once one does.
     func leader(_ client: EtcdClient) async throws -> Server {
-        for server in servers {
-            guard let status = try? await client.status(of: server.endpoint, timeout: .seconds(1)) else { continue }
-            if status.leader != 0, status.leader == status.header.memberID { return server }
+        var leader: Server?
+        try await eventually("a member leads") {
+            for server in servers where leader == nil {
+                guard let status = try? await client.status(of: server.endpoint, timeout: .seconds(1)) else { continue }
+                if status.leader != 0, status.leader == status.header.memberID { leader = server }
+            }
+            return leader != nil
         }
-        throw Complaint("no member leads")
+        return try #require(leader)
     }
 }
 

@@ -7,21 +7,22 @@ import Testing
 @Suite(.serialized, .ownThread) struct DiskTests {
     @Test(.enabled(if: geteuid() == 0, "mounting a small disk takes root"))
     func aRunIsRenewedOnAFullDisk() async throws {
-        let scene = try Scene()
-        let disk = "\(scene.folder)/disk"
-        try #require(mkdir(disk, 0o700) == 0)
-        guard shell("mount -t tmpfs -o size=400k tmpfs \(disk) 2>/dev/null") == 0 else { return }
-        let first = BootTime.now + .seconds(2)
-        let run = try scene.launch("sleep 1000", deadline: first, at: "\(disk)/run")
-        let child = try await run.runningPid()
-        shell("dd if=/dev/zero of=\(disk)/filler bs=4k 2>/dev/null")
-        #expect(throws: GuardError.self) { try replaceFile(run.file("more"), [1]) }
-        for seconds in [1, 2, 1000] {
-            try run.renew(until: first + .seconds(seconds))
-            #expect(try run.deadline() == first + .seconds(seconds))
+        try await withDeadline { scene, first in
+            let disk = "\(scene.folder)/disk"
+            try #require(mkdir(disk, 0o700) == 0)
+            guard shell("mount -t tmpfs -o size=400k tmpfs \(disk) 2>/dev/null") == 0 else { return }
+            let run = try scene.launch("sleep 1000", deadline: first, at: "\(disk)/run")
+            let child = try await run.runningPid()
+            shell("dd if=/dev/zero of=\(disk)/filler bs=4k 2>/dev/null")
+            #expect(throws: GuardError.self) { try replaceFile(run.file("more"), [1]) }
+            for seconds in [1, 2, 1000] {
+                try run.renew(until: first + .seconds(seconds))
+                #expect(try run.deadline() == first + .seconds(seconds))
+            }
+            try first.mustBeAhead("it was renewed")
+            try await eventually("the first deadline has passed well") { BootTime.now > first + .milliseconds(300) }
+            #expect(isAlive(child))
         }
-        try await eventually("the first deadline has passed well") { BootTime.now > first + .milliseconds(300) }
-        #expect(isAlive(child))
     }
 
     @Test func damageOfOneSlotLeavesTheOthersDeadlineAndOfBothIsAnError() throws {

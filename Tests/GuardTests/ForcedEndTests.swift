@@ -33,40 +33,47 @@ import Testing
 
     @Test(.enabled(if: geteuid() == 0, "freezing a disk takes root"))
     func aGuardThatHangsOnItsDiskDoesNotShieldItsChildFromTheDeadline() async throws {
-        let scene = try Scene()
-        let disk = "\(scene.folder)/disk"
-        try #require(mkdir(disk, 0o700) == 0)
-        guard shell("exec 2>&1 >/dev/null; truncate -s 16M \(disk).img && mkfs.ext4 -qF \(disk).img") == 0,
-            shell("mount -o loop \(disk).img \(disk) 2>/dev/null") == 0
-        else { return }
-        let run = try scene.launch(
-            "until [ -e $F/frozen ]; do sleep 0.01; done; while :; do echo line; sleep 0.01; done",
-            deadline: .now + .seconds(3), at: "\(disk)/run")
-        let child = try await run.runningPid()
-        let guardPid = try run.guardPid
-        let starts = Ends()
-        let ends = Ends()
-        let watch = try GuardWatch(slack: .milliseconds(100))
-        watch.watch(
-            run,
-            onRunning: { starts.add(RunOutcome(ending: .exited(code: $0), cause: .byItself, endedAt: $1)) },
-            onEnd: { ends.add($0) })
-        try await eventually("the watch knows the run") { !starts.all.isEmpty }
-        guard shell("fsfreeze -f \(disk) 2>/dev/null") == 0 else { return }
-        // Before the scene ends, which would wait for the disk.
-        defer { shell("fsfreeze -u \(scene.folder)/disk 2>/dev/null") }
-        try replaceFile("\(scene.folder)/frozen", [])
-        try await eventually("the guard hangs") {
-            String(decoding: try readFile("/proc/\(guardPid)/stat") ?? [], as: UTF8.self).contains(") D ")
+        try await withDeadline { scene, deadline in
+            let disk = "\(scene.folder)/disk"
+            try #require(mkdir(disk, 0o700) == 0)
+            guard shell("exec 2>&1 >/dev/null; truncate -s 16M \(disk).img && mkfs.ext4 -qF \(disk).img") == 0,
+                shell("mount -o loop \(disk).img \(disk) 2>/dev/null") == 0
+            else { return }
+            let run = try scene.launch(
+                "until [ -e $F/frozen ]; do sleep 0.01; done; while :; do echo line; sleep 0.01; done",
+                deadline: deadline, at: "\(disk)/run")
+            let child = try await run.runningPid()
+            let guardPid = try run.guardPid
+            let starts = Ends()
+            let ends = Ends()
+            let watch = try GuardWatch(slack: .milliseconds(100))
+            watch.watch(
+                run,
+                onRunning: { starts.add(RunOutcome(ending: .exited(code: $0), cause: .byItself, endedAt: $1)) },
+                onEnd: { ends.add($0) })
+            try await eventually("the watch knows the run") {
+                try deadline.mustBeAhead("the watch knew the run")
+                return !starts.all.isEmpty
+            }
+            guard shell("fsfreeze -f \(disk) 2>/dev/null") == 0 else { return }
+            // Before the scene ends, which would wait for the disk.
+            defer { shell("fsfreeze -u \(scene.folder)/disk 2>/dev/null") }
+            try replaceFile("\(scene.folder)/frozen", [])
+            try await eventually("the guard hangs") {
+                try deadline.mustBeAhead("the guard hung")
+                return String(decoding: try readFile("/proc/\(guardPid)/stat") ?? [], as: UTF8.self).contains(") D ")
+            }
+            let childWasAlive = isAlive(child)
+            try deadline.mustBeAhead("the guard hung")
+            #expect(childWasAlive)
+            try await eventually("the child is dead") { !isAlive(child) }
+            #expect(isAlive(guardPid))
+            #expect(ends.all.isEmpty)
+            shell("fsfreeze -u \(disk)")
+            try await eventually("the watch tells the end") { !ends.all.isEmpty }
+            #expect(ends.all.map(\.ending) == [.lost])
+            #expect(ends.all.map(\.cause) == [.deadlinePassed])
         }
-        #expect(isAlive(child))
-        try await eventually("the child is dead") { !isAlive(child) }
-        #expect(isAlive(guardPid))
-        #expect(ends.all.isEmpty)
-        shell("fsfreeze -u \(disk)")
-        try await eventually("the watch tells the end") { !ends.all.isEmpty }
-        #expect(ends.all.map(\.ending) == [.lost])
-        #expect(ends.all.map(\.cause) == [.deadlinePassed])
     }
 
     @Test func aProcessWithoutTheMarkerInASessionOfItsOwnDiesWithARunThatIsKilled() async throws {

@@ -7,8 +7,12 @@ import Testing
 @Suite(.serialized, .ownThread) struct LogTests {
     @Test func bothOutputsAreKeptLineByLineWithTheirTimes() async throws {
         let scene = try Scene()
+        // Two pipes have no order between them: each line waits until the one before is kept.
         let run = try scene.launch(
-            "echo one; sleep 0.1; echo two >&2; sleep 0.1; echo; printf 'un'; sleep 0.1; printf 'finished'")
+            """
+            kept() { until grep -sq "$1" $F/run0/log.0; do sleep 0.01; done; }
+            echo one; kept one; echo two >&2; kept two; echo; printf 'un'; sleep 0.1; printf 'finished'
+            """)
         _ = try await run.end()
         let lines = try run.lines()
         #expect(lines.map(\.text) == ["one", "two", "", "unfinished"])

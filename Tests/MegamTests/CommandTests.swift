@@ -120,11 +120,16 @@ extension WithStore {
             #expect(bad.errors.contains("megam: bad is in preerror: no node has 9 cores"))
             #expect(bad.output.isEmpty && bad.errors.contains("now preerror"))
 
-            let slow = try await wait(
-                ["launch", file, "--wait", "--name", "slow", "--wait-timeout", "1s"], for: "slow"
-            ) { launch in try await store.enter("slow", .initialized, launch: launch, event: 1) }
-            #expect(slow.status == .timedOut)
-            #expect(slow.errors.contains("it is initialized"))
+            // Longer each time, until it is long enough for this machine to see the assembly's state.
+            for seconds in [1, 4, 16, 64] {
+                let name = "slow\(seconds)"
+                let slow = try await wait(
+                    ["launch", file, "--wait", "--name", name, "--wait-timeout", "\(seconds)s"], for: name
+                ) { launch in try await store.enter(name, .initialized, launch: launch, event: 1) }
+                #expect(slow.status == .timedOut)
+                if slow.errors.contains("it is initialized") { break }
+                #expect(seconds < 64, "\(slow.errors)")
+            }
 
             let gone = try await wait(["launch", file, "--wait", "--name", "gone"], for: "gone") { _ in
                 try await store.forget("gone")

@@ -48,7 +48,7 @@ final class TestCluster {
         }
         for index in indices {
             let member = try #require(running[index])
-            #expect(try await Deadline.within(seconds: 30) { await member.whenReady() })
+            #expect(try await Deadline.within(seconds: 120) { await member.whenReady() })
         }
     }
 
@@ -97,7 +97,7 @@ struct TestClient {
         let bytes: [UInt8] = try request.serializedBytes()
         let answer = try await rpc.unary(
             path: "/etcdserverpb.\(method)", message: ByteBuffer(bytes: bytes), metadata: metadata,
-            timeout: .seconds(20))
+            timeout: .seconds(120))
         return try Response(serializedBytes: Array(answer.readableBytesView))
     }
 
@@ -126,7 +126,7 @@ struct TestClient {
     }
 
     func stream(_ method: String) -> RPCClientStream {
-        rpc.stream(path: "/etcdserverpb.\(method)", metadata: [], timeout: .seconds(60))
+        rpc.stream(path: "/etcdserverpb.\(method)", metadata: [], timeout: .seconds(120))
     }
 }
 
@@ -146,7 +146,7 @@ extension RPCClientStream {
 
 struct DeadlineError: Error {}
 
-/// Bounds on what a test waits for.
+/// Bounds on what a test waits for: on what hangs, which a machine that is merely slow must not reach.
 enum Deadline {
     static func within<Value: Sendable>(
         seconds: Int, _ body: @escaping @Sendable () async throws -> Value
@@ -165,7 +165,7 @@ enum Deadline {
 
     /// Tries again, shortly after each error, for so long.
     static func retry<Value>(
-        seconds: Int = 30, isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Value
+        seconds: Int = 120, isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Value
     ) async throws -> Value {
         let end = ContinuousClock.now + .seconds(seconds)
         while true {

@@ -70,7 +70,7 @@ import Testing
         }
         for (path, bytes) in requests {
             do {
-                _ = try await client.rpc.unary(path: path, message: bytes, timeout: .seconds(20))
+                _ = try await client.rpc.unary(path: path, message: bytes, timeout: .seconds(120))
             } catch let error as RPCError {
                 let isAnswer = ![.deadlineExceeded, .unavailable, .cancelled].contains(error.code)
                 #expect(isAnswer, "\(path) \(bytes): \(error)")

@@ -23,15 +23,15 @@ struct Chance: RandomNumberGenerator {
     }
 }
 
-/// Waits until `condition` holds, and fails naming `what` when it does not within `seconds`.
+/// Waits until `condition` holds, and fails naming `what` when it does not come. The bound is on what hangs: a machine
+/// that is merely slow must not reach it.
 func eventually(
-    _ what: String, within seconds: Double = 20, _ location: SourceLocation = #_sourceLocation,
-    _ condition: () async -> Bool
+    _ what: String, _ location: SourceLocation = #_sourceLocation, _ condition: () async -> Bool
 ) async throws {
-    let deadline = ContinuousClock.now + .seconds(seconds)
+    let deadline = ContinuousClock.now + .seconds(120)
     while !(await condition()) {
         guard ContinuousClock.now < deadline else {
-            Issue.record("waited \(seconds) s in vain: \(what)", sourceLocation: location)
+            Issue.record("waited two minutes in vain: \(what)", sourceLocation: location)
             throw CancellationError()
         }
         try await Task.sleep(for: .milliseconds(5))
@@ -137,8 +137,8 @@ final class TestMember: Sendable {
     /// Options under which a slow machine is not taken for a dead peer.
     static func patient() -> PeerTransport.Options {
         var options = PeerTransport.Options()
-        options.connectTimeout = .seconds(30)
-        options.unacknowledgedTimeout = .seconds(60)
+        options.connectTimeout = .seconds(120)
+        options.unacknowledgedTimeout = .seconds(120)
         return options
     }
 
