@@ -32,6 +32,7 @@ test-simulate: release
 
 # Deliberate mistakes, each of which the simulator must catch: see Tests/Planted/planted.py.
 test-planted: deps
+	python3 -m unittest discover --quiet --start-directory Tests/Planted
 	SWIFT="$(SWIFT)" python3 Tests/Planted/planted.py
 
 test-end-to-end: release deps-test
