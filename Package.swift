@@ -118,7 +118,7 @@ let package = Package(
 
         // Tests mirror Sources.
         .target(name: "TestSupport", dependencies: ["EtcdClient"], path: "Tests/Support"),
-        .testTarget(name: "RaftTests", dependencies: ["Raft", "RaftScenario"]),
+        .testTarget(name: "RaftTests", dependencies: ["Raft", "RaftScenario"], exclude: ["Scenarios"]),
         .testTarget(name: "StoreTests", dependencies: ["Store"]),
         .testTarget(name: "ReplicaTests", dependencies: ["Replica"]),
         .testTarget(name: "LinearizabilityTests", dependencies: ["Linearizability"]),

@@ -2,8 +2,9 @@
 public enum ReadOnlyOption: Sendable {
     /// The leader confirms with a majority that it still leads. Needs no assumption about clocks.
     case quorum
-    /// The leader trusts its lease: no other can be elected within an election timeout. Saves the
-    /// round trip but is wrong when clocks drift apart; requires `checkQuorum`.
+    /// The leader trusts its lease: members that hear it vote for nobody else for an election timeout. Saves the round
+    /// trip but is wrong when clocks run apart by more than a tenth, or when ticks are not passed on after a pause;
+    /// requires `checkQuorum`, on all members alike. See ``RaftNode`` in `RaftNode+Lease.swift` for what it rests on.
     case leaseBased
 }
 
@@ -72,24 +73,36 @@ public struct RaftConfiguration: Sendable {
         self.randomSeed = randomSeed
     }
 
+    /// Refuses what cannot work or is not safe; each message begins with the field at fault.
+    /// - Throws: `.invalidConfiguration`.
     func validate() throws(RaftError) {
-        func require(_ condition: Bool, _ reason: String) throws(RaftError) {
-            if !condition { throw .invalidConfiguration(reason: reason) }
+        func require(_ condition: Bool, _ reason: @autoclosure () -> String) throws(RaftError) {
+            if !condition { throw .invalidConfiguration(reason: reason()) }
         }
-        try require(id != .none, "member id 0 stands for no member")
-        try require(heartbeatTicks > 0, "the heartbeat interval must be at least one tick")
+        try require(id != .none, "id is 0, which stands for no member")
+        try require(heartbeatTicks > 0, "heartbeatTicks is \(heartbeatTicks), but must be at least one tick")
         try require(
-            electionTimeoutTicks > heartbeatTicks && electionTimeoutTicks <= 1 << 30,
-            "the election timeout must be longer than the heartbeat interval (and at most 2^30 ticks)")
-        try require(maxInflightMessages > 0, "at least one message must be allowed in flight")
+            electionTimeoutTicks > heartbeatTicks,
+            "electionTimeoutTicks is \(electionTimeoutTicks), but must be more than heartbeatTicks (\(heartbeatTicks)): "
+                + "followers would campaign between two heartbeats")
         try require(
-            maxBytesPerMessage >= 0 && maxInflightBytes >= 0 && maxUncommittedBytes >= 0
-                && maxCommittedBytesPerReady >= 0, "limits in bytes must not be negative")
+            electionTimeoutTicks <= 1 << 30, "electionTimeoutTicks is \(electionTimeoutTicks), but must be at most 2^30"
+        )
+        try require(
+            maxInflightMessages > 0, "maxInflightMessages is \(maxInflightMessages), but at least one must be allowed")
+        let bytes = [
+            ("maxBytesPerMessage", maxBytesPerMessage), ("maxInflightBytes", maxInflightBytes),
+            ("maxUncommittedBytes", maxUncommittedBytes), ("maxCommittedBytesPerReady", maxCommittedBytesPerReady),
+        ]
+        for (field, value) in bytes { try require(value >= 0, "\(field) is \(value), but must not be negative") }
         try require(
             maxInflightBytes == 0 || maxInflightBytes >= maxBytesPerMessage,
-            "the bytes in flight must allow for one whole message")
+            "maxInflightBytes is \(maxInflightBytes), but must be 0 (no limit) or at least maxBytesPerMessage "
+                + "(\(maxBytesPerMessage))")
+        // Without check-quorum a leader that was cut off goes on believing in its lease. (Dissertation, 6.4.1.)
         try require(
-            readOnlyOption != .leaseBased || checkQuorum, "lease based reads are only safe with check-quorum")
+            readOnlyOption != .leaseBased || checkQuorum,
+            "readOnlyOption is leaseBased, which is only safe with checkQuorum")
     }
 }
 

@@ -21,6 +21,8 @@ public enum RaftError: Error, Equatable, Sendable {
         case installingSnapshot
         /// A committed membership change is not applied yet: it would count the wrong majority.
         case unappliedConfChange
+        /// Reads are answered by leases, and this member has heard from a leader within an election timeout.
+        case leaseHeld
     }
     case proposalDropped(DropReason)
     case cannotCampaign(CampaignRefusal)

@@ -23,7 +23,9 @@ extension RaftNode {
         if log.pendingSnapshot != nil { return .installingSnapshot }
         if !isPromotable { return .notVoter }
         // This member would count majorities of a configuration that the cluster has already left.
+        // (etcd-io/etcd issue 7280 has the schedule that elects two leaders.)
         if log.hasUnappliedConfChange { return .unappliedConfChange }
+        if campaign != .transfer, hasPromisedLease { return .leaseHeld }
         run(campaign)
         return nil
     }
@@ -65,6 +67,7 @@ extension RaftNode {
         randomizedElectionTimeoutTicks =
             configuration.electionTimeoutTicks + random.next(below: configuration.electionTimeoutTicks)
         transferee = .none
+        hasAskedForElection = false
         votes = []
         membership.progress.reset(lastIndex: log.lastIndex, own: id)
         pendingConfIndex = .zero

@@ -14,6 +14,7 @@ extension RaftNode {
             ticksSinceContact = 0
             leader = message.from
         }
+        ticksSinceLeaderHeard = 0
         switch message.kind {
         case .append: try receiveAppend(message)
         case .heartbeat:

@@ -22,9 +22,7 @@ extension RaftNode {
         // own. That holds for a lone voter too: its commit index on disk may lag. (6.4, step 1)
         guard log.term(at: log.commit) == term else { return reads.postpone(request) }
         switch configuration.readOnlyOption {
-        // While check-quorum keeps this member leader, nobody else can be elected (6.4.1), except by
-        // a transfer, which overrides the lease.
-        case .leaseBased where transferee == .none: answer(request, index: log.commit)
+        case .leaseBased where holdsLease: answer(request, index: log.commit)
         case .quorum, .leaseBased: reads.add(request, index: log.commit)
         }
     }

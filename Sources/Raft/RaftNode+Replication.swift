@@ -97,8 +97,9 @@ extension RaftNode {
     }
 
     mutating func broadcastHeartbeat() {
-        if reads.needsRound { reads.beginRound() }
-        let context = reads.heartbeatContext
+        let isLeaseBased = configuration.readOnlyOption == .leaseBased
+        if reads.needsRound || isLeaseBased { reads.beginRound(at: now) }
+        let context = reads.heartbeatContext(always: isLeaseBased)
         for position in membership.progress.rows.indices where membership.progress.rows[position].id != id {
             // A follower's log may differ from ours past what it acknowledged.
             let commit = min(membership.progress.rows[position].match, log.commit)
@@ -145,7 +146,7 @@ extension RaftNode {
         // The window may have room for several messages now.
         while sendAppend(position, evenIfEmpty: false) {}
         if message.from == transferee, membership.progress.rows[position].match == log.lastIndex {
-            send(Message(kind: .timeoutNow, to: message.from))
+            askForElection(message.from)
         }
     }
 

@@ -32,7 +32,7 @@ extension RaftNode {
         if message.term > term {
             // Members that hear a leader keep to it; without this a member that was removed or cut off
             // would disrupt the cluster. A transfer is the leader's own wish. (Dissertation, 4.2.3 and 3.10.)
-            if message.kind.isVoteRequest, isInLease, message.context != Message.transferContext { return }
+            if message.kind.isVoteRequest, keepsToLeader, message.context != Message.transferContext { return }
             switch message.kind {
             case .preVote: break  // A pre-vote never changes anyone's term. (9.6)
             case .preVoteResponse where !message.reject: break  // Carries the term it is a promise for.
@@ -41,10 +41,6 @@ extension RaftNode {
             }
         }
         try dispatch(message)
-    }
-
-    private var isInLease: Bool {
-        configuration.checkQuorum && leader != .none && ticksSinceContact < configuration.electionTimeoutTicks
     }
 
     private mutating func dispatch(_ message: Message) throws(RaftError) {

@@ -17,9 +17,15 @@ extension RaftNode {
         ticksSinceContact = 0
         transferee = member
         if membership.progress.rows[position].match == log.lastIndex {
-            send(Message(kind: .timeoutNow, to: member))
+            askForElection(member)
         } else {
             sendAppend(position)
         }
+    }
+
+    /// The transferee has all that this leader has: it may campaign, and will win unless others are faster.
+    mutating func askForElection(_ member: MemberID) {
+        hasAskedForElection = true
+        send(Message(kind: .timeoutNow, to: member))
     }
 }

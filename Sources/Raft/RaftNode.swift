@@ -12,6 +12,10 @@ public struct RaftNode: Sendable {
     var leader = MemberID.none
     var membership: Membership
     var ticksSinceContact = 0
+    /// Since a leader was last heard, whatever this member has become since: the promise that leases rest on.
+    var ticksSinceLeaderHeard: Int
+    /// Ticks so far; what leases are measured in.
+    var now = 0
     var ticksSinceHeartbeat = 0
     /// Redrawn at every change of role, in `electionTimeoutTicks ..< 2 * electionTimeoutTicks`, so
     /// that candidates rarely meet. (Dissertation, 3.4.)
@@ -22,6 +26,8 @@ public struct RaftNode: Sendable {
 
     // What only a leader uses.
     var transferee = MemberID.none
+    /// A transferee was asked to campaign in this term. That message may arrive whenever it likes.
+    var hasAskedForElection = false
     /// No membership change may be proposed until the entry here is applied. (Dissertation, 4.1: one
     /// change at a time.)
     var pendingConfIndex = LogIndex.zero
@@ -46,6 +52,8 @@ public struct RaftNode: Sendable {
         vote = initial.hardState.vote
         log = try LogTail(initial)
         random = RandomSequence(seed: configuration.randomSeed)
+        // A restarted member may have heard a leader just before. In term 0 there has been none.
+        ticksSinceLeaderHeard = term > .zero ? 0 : configuration.electionTimeoutTicks
         membership = Membership(
             progress: ProgressTable(
                 maxInflightMessages: configuration.maxInflightMessages, maxInflightBytes: configuration.maxInflightBytes
@@ -66,6 +74,8 @@ public struct RaftNode: Sendable {
     /// One tick of the driver's clock has passed.
     public mutating func tick() {
         ticksSinceContact += 1
+        ticksSinceLeaderHeard += 1
+        now += 1
         if role == .leader { return tickLeader() }
         if isPromotable, ticksSinceContact >= randomizedElectionTimeoutTicks {
             ticksSinceContact = 0

@@ -25,6 +25,8 @@ struct ReadQueue: Sendable {
     private(set) var postponed: [Request] = []
     /// The last round sent.
     private(set) var round: UInt64 = 0
+    /// The first round of each tick, oldest first; what leases are counted from.
+    private var roundsByTick: [(round: UInt64, tick: Int)] = []
 
     mutating func add(_ request: Request, index: LogIndex) {
         guard waiting.count < Self.limit else { return }
@@ -43,11 +45,19 @@ struct ReadQueue: Sendable {
     /// Whether reads wait for a round that has not begun.
     var needsRound: Bool { (waiting.last?.round ?? 0) > round }
 
-    mutating func beginRound() { round += 1 }
+    mutating func beginRound(at tick: Int) {
+        round += 1
+        guard roundsByTick.last?.tick != tick else { return }
+        if roundsByTick.count == 64 { roundsByTick.removeFirst(32) }
+        roundsByTick.append((round, tick))
+    }
 
-    /// What heartbeats carry: the current round while anybody waits for one, else nothing.
-    var heartbeatContext: [UInt8] {
-        if waiting.isEmpty { return [] }
+    /// When `round` was sent, or a little before; nil for a round that was not sent, or so long ago that it is forgotten.
+    func tick(of round: UInt64) -> Int? { roundsByTick.last { $0.round <= round }?.tick }
+
+    /// What heartbeats carry: the current round while anybody waits for one, or if it is wanted anyway; else nothing.
+    func heartbeatContext(always: Bool) -> [UInt8] {
+        if waiting.isEmpty && !always { return [] }
         return (0..<8).map { UInt8(truncatingIfNeeded: round >> (8 * $0)) }
     }
 

@@ -7,9 +7,12 @@ struct ConfChangeScenario {
     private var membership = Membership(progress: ProgressTable(maxInflightMessages: 10, maxInflightBytes: 0))
     private var steps: UInt64 = 0
 
-    mutating func run(_ step: ScenarioStep) throws -> [String] {
+    mutating func run(_ step: ScenarioStep) throws(ScenarioError) -> [String] {
         defer { steps += 1 }
-        let changes = try parseMemberChanges(step.input.joined(separator: " "), line: step.line)
+        let changes = try parseMemberChanges(step.input)
+        guard ["simple", "enter-joint", "leave-joint"].contains(step.command) else {
+            throw ScenarioError(line: step.line, reason: "unknown command '\(step.command)'")
+        }
         do throws(ConfigurationChangeError) {
             membership =
                 switch step.command {
@@ -26,14 +29,23 @@ struct ConfChangeScenario {
     }
 }
 
-func parseMemberChanges(_ text: String, line: Int) throws -> [MemberChange] {
-    try text.split(separator: " ").map { word in
-        let kinds: [Character: MemberChange.Kind] = ["v": .addVoter, "l": .addLearner, "r": .remove, "u": .update]
-        guard let first = word.first, let kind = kinds[first], let id = UInt64(word.dropFirst()) else {
-            throw ScenarioError(line: line, reason: "not a membership change: \(word)")
+/// Reads `v1 l2 r3 u4`: the first becomes a voter, the second a learner, the third goes, the fourth is updated.
+func parseMemberChanges(_ input: [ScenarioStep.Line]) throws(ScenarioError) -> [MemberChange] {
+    var changes: [MemberChange] = []
+    let kinds: [Character: MemberChange.Kind] = ["v": .addVoter, "l": .addLearner, "r": .remove, "u": .update]
+    for line in input {
+        for word in line.text.split(whereSeparator: \.isWhitespace) {
+            guard let first = word.first, let kind = kinds[first], let id = UInt64(word.dropFirst()) else {
+                throw ScenarioError(
+                    line: line.number, reason: "'\(word)' is no membership change: v, l, r or u and a member")
+            }
+            changes.append(MemberChange(kind, MemberID(id)))
         }
-        return MemberChange(kind, MemberID(id))
     }
+    if changes.count > Int(UInt16.max) {
+        throw ScenarioError(line: input[0].number, reason: "more changes than fit into one entry")
+    }
+    return changes
 }
 
 extension ConfigurationChangeError {

@@ -1,308 +1,276 @@
 import Raft
 
 /// A cluster driven step by step: nothing happens, and no message arrives, unless the script says so.
+///
+/// This file holds what is common to all commands and those that concern one member; `+Cluster` those that make members
+/// and propose, `+Work` those that let members work and messages arrive.
 struct InteractionScenario {
-    private var members: [ScenarioMember] = []
-    private var messages: [Envelope] = []
+    var members: [ScenarioMember] = []
+    /// On their way, in the order in which they were sent.
+    var messages: [Envelope] = []
     private var isSilent = false
-    private var output: [String] = []
+    private(set) var output: [String] = []
 
-    mutating func run(_ step: ScenarioStep) throws -> [String] {
+    /// Why a command ends early.
+    enum Failure: Error {
+        /// The script is at fault.
+        case script(ScenarioError)
+        /// A member refused; what it said is part of the output.
+        case refusal(String)
+    }
+
+    /// Runs a step. The lines of its input are further commands, but for the one command that takes input.
+    /// - Returns: what it printed; nothing while the log level is `none`, except a refusal.
+    mutating func run(_ step: ScenarioStep) throws(ScenarioError) -> [String] {
         output = []
-        let wasSilent = isSilent
-        if step.command == "log-level" {
-            isSilent = step.words.first?.lowercased() == "none"
-            return []
-        }
-        if let level = step.value("log-level") { isSilent = level.lowercased() == "none" }
-        defer { isSilent = wasSilent }
-        var failed: String?
-        do throws(RaftError) {
-            try dispatch(step)
+        let command = Command(name: step.command, arguments: step.arguments, line: step.line, input: step.input)
+        do throws(Failure) {
+            try dispatch(command)
+            if command.name == "propose-conf-change" { return output }
         } catch {
-            failed = error.scenarioText
+            return try report(error)
         }
-        if let scriptError { throw scriptError }
-        if let failed {
-            output.append(failed)
-            if isSilent { return [failed] }
+        for line in step.input {
+            let (name, arguments) = try parseDirective(line.text, line: line.number)
+            do throws(Failure) {
+                try dispatch(Command(name: name, arguments: arguments, line: line.number, input: []))
+            } catch {
+                output = try report(error)
+                if isSilent { return output }
+            }
         }
-        return isSilent ? [] : output
+        return output
     }
 
-    /// Set when the script itself is at fault.
-    private var scriptError: ScenarioError?
-
-    private mutating func fail(_ step: ScenarioStep, _ reason: String) {
-        scriptError = ScenarioError(line: step.line, reason: reason)
-    }
-
-    /// The member that word `position` of the step names.
-    private mutating func member(_ step: ScenarioStep, _ position: Int = 0) -> Int? {
-        guard position < step.words.count, let number = Int(step.words[position]), members.indices.contains(number - 1)
-        else {
-            fail(step, "\(step.command) needs a member that exists")
-            return nil
+    private func report(_ failure: Failure) throws(ScenarioError) -> [String] {
+        switch failure {
+        case .script(let error): throw error
+        case .refusal(let text): return isSilent ? [text] : output + [text]
         }
-        return number - 1
     }
 
-    private mutating func dispatch(_ step: ScenarioStep) throws(RaftError) {
-        switch step.command {
-        case "add-nodes": addMembers(step)
-        case "raft-state": showStates()
-        case "stabilize": stabilize(step)
-        case "deliver-msgs": deliver(step)
-        case "process-ready": forEach(step, "handling Ready") { $0.processReady($1, step) }
-        case "process-append-thread": forEach(step, "processing append thread") { $0.processAppend($1) }
-        case "process-apply-thread": forEach(step, "processing apply thread") { $0.processApply($1, step) }
-        case "transfer-leadership":
-            guard let from = step.value("from").flatMap(Int.init), let to = step.value("to").flatMap(UInt64.init),
-                members.indices.contains(from - 1)
-            else { return fail(step, "transfer-leadership needs from= and to=") }
-            members[from - 1].node.transferLeadership(to: MemberID(to))
+    // MARK: Printing
+
+    mutating func print(_ lines: [String]) { if !isSilent { output += lines } }
+    mutating func print(_ line: String) { print([line]) }
+
+    /// Indents what `body` prints below `heading`.
+    mutating func under(
+        _ heading: String, _ body: (inout InteractionScenario) throws(Failure) -> Void
+    ) throws(Failure) {
+        print(heading)
+        let start = output.count
+        defer { for line in start..<output.count { output[line] = "  " + output[line] } }
+        try body(&self)
+    }
+
+    mutating func setLogLevel(_ level: String, _ command: Command) throws(Failure) {
+        guard ["DEBUG", "INFO", "WARN", "ERROR", "FATAL", "NONE"].contains(level.uppercased()) else {
+            throw command.fault("'\(level)' is no log level: debug, info, warn, error, fatal or none")
+        }
+        isSilent = level.uppercased() == "NONE"
+    }
+
+    /// Does `body` with another log level, if the command names one.
+    private mutating func withLogLevel(
+        of command: Command, _ body: (inout InteractionScenario) throws(Failure) -> Void
+    ) throws(Failure) {
+        let old = isSilent
+        defer { isSilent = old }
+        if let level = command.value("log-level") { try setLogLevel(level, command) }
+        try body(&self)
+    }
+
+    // MARK: Commands
+
+    private mutating func dispatch(_ command: Command) throws(Failure) {
+        switch command.name {
+        case "log-level": try setLogLevel(try command.word(0, "a level"), command)
+        case "add-nodes": try addMembers(command)
+        case "raft-state": for member in members { print(describe(member)) }
+        case "stabilize":
+            try command.takes(options: ["log-level"])
+            try withLogLevel(of: command) { scenario throws(Failure) in try scenario.stabilize(command) }
+        case "deliver-msgs": try deliver(command)
+        case "process-ready":
+            try forEach(command, "handling Ready") { scenario, index throws(Failure) in
+                try scenario.processReady(index)
+            }
+        case "process-append-thread":
+            try forEach(command, "processing append thread") { scenario, index throws(Failure) in
+                scenario.processAppend(index)
+            }
+        case "process-apply-thread":
+            try forEach(command, "processing apply thread") { scenario, index throws(Failure) in
+                scenario.processApply(index)
+            }
+        case "transfer-leadership": try transferLeadership(command)
+        case "restart":
+            try command.takes(words: 1, options: ["applied"])
+            try restart(command)
+        case "lose-log":
+            let index = try member(command)
+            guard members[index].isDown else { throw command.fault("crash member \(index + 1) first") }
+            members[index].loseLog(after: LogIndex(try command.number(try command.word(1, "an index"))))
+        case "_breakpoint": break
         default:
-            guard let index = member(step) else { return }
-            try act(step, on: index)
+            guard Self.memberCommands.contains(command.name) else {
+                throw command.fault("there is no such command")
+            }
+            try act(command, on: try running(command))
         }
+    }
+
+    private static let memberCommands: Set = [
+        "campaign", "propose", "propose-conf-change", "tick-election", "tick-heartbeat", "tick",
+        "set-randomized-election-timeout", "compact", "raft-log", "status", "applied", "forget-leader", "read",
+        "report-unreachable", "report-snapshot", "send-snapshot", "crash",
+    ]
+
+    /// The member that word `position` of the command names.
+    func member(_ command: Command, _ position: Int = 0) throws(Failure) -> Int {
+        let number = try command.number(try command.word(position, "a member"))
+        guard let index = Int(exactly: number).map({ $0 - 1 }), members.indices.contains(index) else {
+            throw command.fault("there is no member \(number)")
+        }
+        return index
+    }
+
+    /// The same, if it runs.
+    func running(_ command: Command, _ position: Int = 0) throws(Failure) -> Int {
+        let index = try member(command, position)
+        if members[index].isDown { throw command.fault("member \(index + 1) is down: restart it first") }
+        return index
     }
 
     /// The commands of one member.
-    private mutating func act(_ step: ScenarioStep, on index: Int) throws(RaftError) {
-        switch step.command {
+    private mutating func act(_ command: Command, on index: Int) throws(Failure) {
+        switch command.name {
         case "campaign":
             // A refusal is a log line in the scenarios.
             try? members[index].node.campaign()
-        case "propose":
-            guard step.words.count > 1 else { return fail(step, "propose needs data") }
-            try members[index].node.propose([Array(step.words[1].utf8)])
-        case "propose-conf-change": try proposeChange(step, index)
-        case "tick-election": for _ in 0..<members[index].electionTimeoutTicks { members[index].node.tick() }
-        case "tick-heartbeat": for _ in 0..<members[index].heartbeatTicks { members[index].node.tick() }
+        case "propose": try propose(command, index)
+        case "propose-conf-change": try proposeChange(command, index)
+        case "tick-election": tick(index, members[index].configuration.electionTimeoutTicks)
+        case "tick-heartbeat": tick(index, members[index].configuration.heartbeatTicks)
+        case "tick":
+            let ticks = try command.number(try command.word(1, "a number of ticks"))
+            guard ticks <= 10_000 else { throw command.fault("more than 10,000 ticks") }
+            tick(index, Int(ticks))
         case "set-randomized-election-timeout":
-            guard let ticks = step.value("timeout").flatMap(Int.init) else { return fail(step, "no timeout=") }
-            members[index].node.randomizedElectionTimeoutTicks = ticks
+            guard let value = command.value("timeout") else { throw command.fault("it needs timeout=") }
+            let ticks = try command.number(value)
+            guard ticks > 0, ticks < 1 << 30 else { throw command.fault("a timeout of \(ticks) ticks") }
+            members[index].node.randomizedElectionTimeoutTicks = Int(ticks)
         case "compact":
-            guard step.words.count > 1, let position = UInt64(step.words[1]) else { return fail(step, "no index") }
-            members[index].compact(LogIndex(position))
-            output += members[index].logLines
-        case "raft-log": output += members[index].logLines
+            let upTo = LogIndex(try command.number(try command.word(1, "an index")))
+            if let refusal = members[index].compact(upTo) { throw .refusal(refusal) }
+            print(members[index].logLines)
+        case "raft-log": print(members[index].logLines)
         case "status":
-            if members[index].node.currentRole == .leader { output += members[index].node.progressRows.map(describe) }
+            let rows = members[index].node.currentRole == .leader ? members[index].node.progressRows : []
+            print(rows.map(describe))
+        case "applied": print(describe(members[index].applied))
         case "forget-leader": members[index].node.forgetLeader()
+        case "read":
+            try command.takes(words: 2, options: [])
+            members[index].node.readIndex(context: Array(try command.word(1, "a context").utf8))
         case "report-unreachable":
-            guard let other = member(step, 1) else { return }
-            members[index].node.reportUnreachable(members[other].id)
-        case "send-snapshot":
-            guard let other = member(step, 1) else { return }
-            let sent = Envelope(
-                message: Message(
-                    kind: .snapshot, to: members[other].id, from: members[index].id,
-                    term: members[index].node.currentTerm, snapshot: members[index].applied))
-            messages.append(sent)
-            output += sent.lines
-        default: fail(step, "unknown command \(step.command)")
+            members[index].node.reportUnreachable(members[try member(command, 1)].id)
+        case "report-snapshot":
+            let outcome = try command.word(2, "its outcome: ok or failed")
+            guard outcome == "ok" || outcome == "failed" else { throw command.fault("'\(outcome)': ok or failed") }
+            members[index].node.reportSnapshot(members[try member(command, 1)].id, succeeded: outcome == "ok")
+        case "send-snapshot": sendSnapshot(index, to: try member(command, 1))
+        case "crash":
+            try command.takes(words: 2, options: [])
+            try crash(command, index)
+        default: throw command.fault("there is no such command")
         }
     }
 
-    private mutating func addMembers(_ step: ScenarioStep) {
-        guard let count = step.words.first.flatMap(Int.init) else { return fail(step, "add-nodes needs a count") }
-        var configuration = RaftConfiguration(
-            id: MemberID(1), electionTimeoutTicks: 3, heartbeatTicks: 1, preVote: false, checkQuorum: false,
-            maxBytesPerMessage: .max, maxInflightMessages: Int(Int32.max), maxUncommittedBytes: 0,
-            maxCommittedBytesPerReady: 0, stepDownOnRemoval: false, asynchronousStorage: false, randomSeed: 0)
-        var state = ConfState()
-        var index = LogIndex.zero
-        for argument in step.arguments {
-            let ids = argument.values.compactMap(UInt64.init)
-            let isOn = argument.values.first == "true"
-            switch argument.key {
-            case "voters": state.voters = ids.map(MemberID.init)
-            case "learners": state.learners = ids.map(MemberID.init)
-            case "index": index = LogIndex(ids.first ?? 0)
-            case "inflight": configuration.maxInflightMessages = Int(ids.first ?? 1)
-            case "content": break  // The state machine's content is not shown.
-            case "async-storage-writes": configuration.asynchronousStorage = isOn
-            case "prevote": configuration.preVote = isOn
-            case "checkquorum": configuration.checkQuorum = isOn
-            case "max-committed-size-per-ready": configuration.maxCommittedBytesPerReady = Int(ids.first ?? 0)
-            case "disable-conf-change-validation": configuration.disableConfChangeValidation = isOn
-            case "read-only":
-                configuration.readOnlyOption = argument.values.first == "lease-based" ? .leaseBased : .quorum
-            case "step-down-on-removal": configuration.stepDownOnRemoval = isOn
-            default: if !argument.values.isEmpty { return fail(step, "unknown option \(argument.key)") }
-            }
-        }
-        for _ in 0..<count {
-            configuration.id = MemberID(UInt64(members.count + 1))
-            configuration.randomSeed = configuration.id.rawValue
-            do {
-                members.append(try ScenarioMember(configuration, members: state, index: index))
-            } catch {
-                return fail(step, "\(error)")
-            }
-        }
+    private mutating func tick(_ index: Int, _ ticks: Int) {
+        for _ in 0..<ticks { members[index].node.tick() }
     }
 
-    private mutating func proposeChange(_ step: ScenarioStep, _ index: Int) throws(RaftError) {
-        let changes: [MemberChange]
-        do {
-            changes = try parseMemberChanges(step.input.joined(separator: " "), line: step.line)
-        } catch {
-            return fail(step, "\(error)")
+    private mutating func transferLeadership(_ command: Command) throws(Failure) {
+        try command.takes(words: 0, options: ["from", "to"])
+        guard let from = command.value("from"), let to = command.value("to") else {
+            throw command.fault("it needs from= and to=")
         }
-        if step.value("v1") == "true" {
-            guard let change = changes.first, changes.count == 1 else { return fail(step, "v1 needs one change") }
-            try members[index].node.proposeConfChange(ConfChange(change))
-        } else {
-            let transitions: [String: ConfChangeV2.Transition] = [
-                "auto": .auto, "implicit": .jointImplicit, "explicit": .jointExplicit,
-            ]
-            guard let transition = transitions[step.value("transition") ?? "auto"] else {
-                return fail(step, "unknown transition")
-            }
-            try members[index].node.proposeConfChange(ConfChangeV2(transition: transition, changes: changes))
+        var named = command
+        named.arguments = [ScenarioStep.Argument(key: from, values: [])]
+        let index = try running(named)
+        members[index].node.transferLeadership(to: MemberID(try command.number(to)))
+    }
+
+    private mutating func sendSnapshot(_ index: Int, to other: Int) {
+        let sent = Envelope(
+            message: Message(
+                kind: .snapshot, to: members[other].id, from: members[index].id,
+                term: members[index].node.currentTerm, snapshot: members[index].applied))
+        messages.append(sent)
+        print(sent.lines)
+    }
+
+    // MARK: Crashes
+
+    private mutating func crash(_ command: Command, _ index: Int) throws(Failure) {
+        let words = command.words.dropFirst()
+        guard words.isEmpty || words == ["lose-unsynced"] else { throw command.fault("'\(words.first ?? "")'") }
+        members[index].crash(losingUnsynced: !words.isEmpty)
+        dropLocalMessages(of: index)
+    }
+
+    private mutating func restart(_ command: Command) throws(Failure) {
+        let index = try member(command)
+        dropLocalMessages(of: index)
+        let flushed: LogIndex? =
+            if let value = command.value("applied") { LogIndex(try command.number(value)) } else { nil }
+        if let refusal = members[index].restart(applied: flushed) { throw .refusal(refusal) }
+    }
+
+    /// What a member's threads had to say to it dies with it.
+    private mutating func dropLocalMessages(of index: Int) {
+        let id = members[index].id
+        messages.removeAll { $0.message.to == id && $0.isLocal }
+    }
+}
+
+extension InteractionScenario {
+    /// One command, with where it stands.
+    struct Command {
+        var name: String
+        var arguments: [ScenarioStep.Argument]
+        var line: Int
+        var input: [ScenarioStep.Line]
+
+        var words: [String] { arguments.filter { $0.values.isEmpty }.map(\.key) }
+
+        func value(_ key: String) -> String? {
+            arguments.first { $0.key == key && !$0.values.isEmpty }?.values.first
         }
-    }
 
-    private mutating func showStates() {
-        for member in members {
-            let status = member.node.status
-            let isVoter = (status.configuration.voters + status.configuration.votersOutgoing).contains(member.id)
-            output.append(
-                "\(member.id.rawValue): \(describe(status.role)) (\(isVoter ? "Voter" : "Non-Voter"))"
-                    + " Term:\(status.term) Lead:\(status.leader.rawValue)")
+        func fault(_ reason: String) -> Failure {
+            .script(ScenarioError(line: line, reason: "\(name): \(reason)"))
         }
-    }
 
-    // MARK: Work
-
-    /// Does `body` for each member named; with a heading if there are several.
-    private mutating func forEach(
-        _ step: ScenarioStep, _ heading: String, _ body: (inout InteractionScenario, Int) -> Void
-    ) {
-        for position in step.words.indices {
-            guard let index = member(step, position) else { return }
-            if step.words.count == 1 {
-                body(&self, index)
-            } else {
-                under("> \(index + 1) \(heading)") { body(&$0, index) }
-            }
+        func word(_ position: Int, _ what: String) throws(Failure) -> String {
+            guard position < words.count else { throw fault("it needs \(what)") }
+            return words[position]
         }
-    }
 
-    /// Indents what `body` prints below `heading`.
-    private mutating func under(_ heading: String, _ body: (inout InteractionScenario) -> Void) {
-        output.append(heading)
-        let start = output.count
-        body(&self)
-        for line in start..<output.count { output[line] = "  " + output[line] }
-    }
-
-    private mutating func processReady(_ index: Int, _ step: ScenarioStep) {
-        do {
-            let (lines, outgoing) = try members[index].processReady()
-            output += lines
-            messages += outgoing
-            // In asynchronous mode the core's own messages wait with the write they belong to.
-        } catch {
-            fail(step, "\(error)")
+        func number(_ text: String) throws(Failure) -> UInt64 {
+            // Beyond this, nothing is accepted anyway; and sums of a few do not overflow.
+            guard let number = UInt64(text), number < 1 << 62 else { throw fault("'\(text)' is no number") }
+            return number
         }
-    }
 
-    private mutating func processAppend(_ index: Int) {
-        guard !members[index].appendWork.isEmpty else { return output.append("no append work to perform") }
-        let work = members[index].appendWork.removeFirst()
-        members[index].write(work.message.entries, work.message.snapshot)
-        show(work)
-    }
-
-    private mutating func processApply(_ index: Int, _ step: ScenarioStep) {
-        guard !members[index].applyWork.isEmpty else { return output.append("no apply work to perform") }
-        let work = members[index].applyWork.removeFirst()
-        do {
-            try members[index].apply(work.message.entries)
-        } catch {
-            fail(step, "\(error)")
-        }
-        show(work)
-    }
-
-    /// Shows what a thread did and sends its responses.
-    private mutating func show(_ work: Envelope) {
-        output += ["Processing:"] + Envelope(message: work.message).lines
-        output += ["Responses:"] + work.responses.flatMap(\.lines)
-        messages += work.responses
-    }
-
-    private mutating func deliver(_ step: ScenarioStep) {
-        var recipients: [(id: UInt64, drop: Bool)] = []
-        for argument in step.arguments {
-            if argument.values.isEmpty, let id = UInt64(argument.key) { recipients.append((id, false)) }
-            if argument.key == "drop" { recipients += argument.values.compactMap(UInt64.init).map { ($0, true) } }
-        }
-        var count = 0
-        for recipient in recipients {
-            count += deliver(to: MemberID(recipient.id), kind: step.value("type"), drop: recipient.drop)
-        }
-        if count == 0 { output.append("no messages") }
-    }
-
-    private static func isFor(_ envelope: Envelope, _ id: MemberID, kind: String?, drop: Bool) -> Bool {
-        envelope.message.to == id && !(drop && envelope.isLocal)
-            && (kind == nil || envelope.message.kind.scenarioName == kind)
-    }
-
-    private mutating func deliver(to id: MemberID, kind: String? = nil, drop: Bool = false) -> Int {
-        let mine = messages.filter { Self.isFor($0, id, kind: kind, drop: drop) }
-        messages.removeAll { Self.isFor($0, id, kind: kind, drop: drop) }
-        for envelope in mine {
-            let lines = envelope.lines
-            output += [(drop ? "dropped: " : "") + lines[0]] + lines.dropFirst()
-            let index = Int(id.rawValue) - 1
-            if drop || !members.indices.contains(index) { continue }
-            do throws(RaftError) {
-                try members[index].deliver(envelope)
-            } catch {
-                output.append(error.scenarioText)
-            }
-        }
-        return mine.count
-    }
-
-    private mutating func stabilize(_ step: ScenarioStep) {
-        var chosen = Array(members.indices)
-        if !step.words.isEmpty {
-            chosen = []
-            for position in step.words.indices {
-                guard let index = member(step, position) else { return }
-                chosen.append(index)
-            }
-        }
-        var isDone = false
-        while !isDone, scriptError == nil {
-            isDone = true
-            for index in chosen where members[index].node.hasReady {
-                under("> \(index + 1) handling Ready") { $0.processReady(index, step) }
-                isDone = false
-            }
-            for index in chosen {
-                let id = members[index].id
-                guard messages.contains(where: { Self.isFor($0, id, kind: nil, drop: false) }) else { continue }
-                under("> \(index + 1) receiving messages") { _ = $0.deliver(to: id) }
-                isDone = false
-            }
-            for index in chosen where !members[index].appendWork.isEmpty {
-                under("> \(index + 1) processing append thread") { scenario in
-                    while !scenario.members[index].appendWork.isEmpty { scenario.processAppend(index) }
-                }
-                isDone = false
-            }
-            for index in chosen where !members[index].applyWork.isEmpty {
-                under("> \(index + 1) processing apply thread") { scenario in
-                    while !scenario.members[index].applyWork.isEmpty { scenario.processApply(index, step) }
-                }
-                isDone = false
+        /// Refuses what the command does not know.
+        func takes(words most: Int = .max, options: [String]) throws(Failure) {
+            if words.count > most { throw fault("'\(words[most])' is too much") }
+            if let other = arguments.first(where: { !$0.values.isEmpty && !options.contains($0.key) }) {
+                throw fault("unknown option '\(other.key)'")
             }
         }
     }
@@ -310,7 +278,7 @@ struct InteractionScenario {
 
 extension RaftError {
     /// The scenario files' wording.
-    fileprivate var scenarioText: String {
+    var scenarioText: String {
         switch self {
         case .proposalDropped: "raft proposal dropped"
         case .unknownSender: "raft: cannot step as peer not found"

@@ -1,13 +1,20 @@
 import Raft
 
 /// `committed` and `vote`: the values or votes given for the voters in order, and what they amount to.
-func runQuorumStep(_ step: ScenarioStep) throws -> [String] {
-    func members(_ key: String) throws -> [UInt64] {
+func runQuorumStep(_ step: ScenarioStep) throws(ScenarioError) -> [String] {
+    func fail(_ reason: String) -> ScenarioError { ScenarioError(line: step.line, reason: reason) }
+    let known = ["cfg", "cfgj", "idx", "votes"]
+    if let other = step.arguments.first(where: { !known.contains($0.key) }) {
+        throw fail("\(step.command) has no argument '\(other.key)'")
+    }
+    func members(_ key: String) throws(ScenarioError) -> [UInt64] {
         guard let values = step.values(key), values != ["zero"] else { return [] }
-        return try values.map { value in
-            guard let id = UInt64(value) else { throw ScenarioError(line: step.line, reason: "no member: \(value)") }
-            return id
+        var ids: [UInt64] = []
+        for value in values {
+            guard let id = UInt64(value) else { throw fail("'\(value)' is no member") }
+            ids.append(id)
         }
+        return ids
     }
     let incoming = try members("cfg")
     let outgoing = try members("cfgj")
@@ -18,18 +25,19 @@ func runQuorumStep(_ step: ScenarioStep) throws -> [String] {
     var given: [(id: UInt64, value: String)] = []
     var values = (step.values("idx") ?? step.values("votes") ?? [])[...]
     for id in incoming + outgoing where !given.contains(where: { $0.id == id }) {
-        guard let value = values.popFirst() else {
-            throw ScenarioError(line: step.line, reason: "no value for voter \(id)")
-        }
+        guard let value = values.popFirst() else { throw fail("no value for voter \(id)") }
         given.append((id, value))
     }
-    guard values.isEmpty else { throw ScenarioError(line: step.line, reason: "more values than voters") }
+    guard values.isEmpty else { throw fail("more values than voters") }
     func value(_ member: MemberID) -> String? {
         given.first { $0.id == member.rawValue && $0.value != "_" }?.value
     }
 
     switch step.command {
     case "committed":
+        if let wrong = given.first(where: { $0.value != "_" && UInt64($0.value) == nil }) {
+            throw fail("'\(wrong.value)' is no index")
+        }
         let index = { (member: MemberID) in value(member).flatMap(UInt64.init) }
         let reached = isJoint ? quorum.reached(index) : quorum.incoming.reached(index)
         let ids = Array(Set(incoming + outgoing)).sorted()
@@ -37,13 +45,16 @@ func runQuorumStep(_ step: ScenarioStep) throws -> [String] {
         if ids.isEmpty { return ["<empty majority quorum>" + text] }
         return chart(ids, index) + [text]
     case "vote":
+        if let wrong = given.first(where: { !["_", "y", "n"].contains($0.value) }) {
+            throw fail("'\(wrong.value)' is no vote: y, n or _")
+        }
         let vote = { (member: MemberID) in value(member).map { $0 == "y" } }
         switch isJoint ? quorum.result(vote) : quorum.incoming.result(vote) {
         case .pending: return ["VotePending"]
         case .lost: return ["VoteLost"]
         case .won: return ["VoteWon"]
         }
-    default: throw ScenarioError(line: step.line, reason: "unknown command \(step.command)")
+    default: throw fail("unknown command '\(step.command)'")
     }
 }
 

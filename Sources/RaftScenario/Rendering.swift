@@ -50,11 +50,34 @@ func describe(_ state: HardState) -> String {
 func describe(_ entry: Entry) -> String {
     let position = "\(entry.term)/\(entry.index)"
     switch entry.kind {
-    case .normal: return "\(position) EntryNormal \"\(String(decoding: entry.payload, as: UTF8.self))\""
+    case .normal: return "\(position) EntryNormal \(quoted(entry.payload))"
     case .confChange: return "\(position) EntryConfChange \(changes(entry))"
     case .confChangeV2: return "\(position) EntryConfChangeV2 \(changes(entry))".withoutTrailingSpace
     }
 }
+
+func describe(_ state: ReadState) -> String { "Index:\(state.index) Context:\(quoted(state.context))" }
+
+/// In quotes, with what would break them or does not print escaped, as Go's `%q` does it.
+private func quoted(_ bytes: [UInt8]) -> String {
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+        return "\"" + bytes.map { "\\x" + hexadecimal(UInt32($0)) }.joined() + "\""
+    }
+    var quoted = "\""
+    for scalar in text.unicodeScalars {
+        switch scalar {
+        case "\"", "\\": quoted += "\\\(scalar)"
+        case "\n": quoted += "\\n"
+        case "\r": quoted += "\\r"
+        case "\t": quoted += "\\t"
+        case _ where scalar.value < 32 || scalar.value == 127: quoted += "\\x" + hexadecimal(scalar.value)
+        default: quoted.unicodeScalars.append(scalar)
+        }
+    }
+    return quoted + "\""
+}
+
+private func hexadecimal(_ value: UInt32) -> String { (value < 16 ? "0" : "") + String(value, radix: 16) }
 
 private func changes(_ entry: Entry) -> String {
     guard let change = try? ConfChangeV2(entry) else { return "<malformed>" }
@@ -87,6 +110,11 @@ struct Envelope {
     var responses: [Envelope] = []
     /// On an append thread's response: the write it reports held entries.
     var reportsEntries = false
+    /// On work for the append thread: what it writes besides the message's entries, and whether that must be synced.
+    var hardState: HardState?
+    var mustSync = false
+    /// On work for the apply thread: how many writes must be done before.
+    var afterAppend = 0
 
     var isLocal: Bool {
         [message.from, message.to].contains { $0 == Self.appendThread || $0 == Self.applyThread }
@@ -122,9 +150,18 @@ struct Envelope {
         switch member {
         case Self.appendThread: "AppendThread"
         case Self.applyThread: "ApplyThread"
-        default: String(member.rawValue)
+        default: String(member.rawValue, radix: 16)
         }
     }
+}
+
+/// A member's line of `raft-state`.
+func describe(_ member: ScenarioMember) -> String {
+    if member.isDown { return "\(member.id.rawValue): down" }
+    let status = member.node.status
+    let isVoter = (status.configuration.voters + status.configuration.votersOutgoing).contains(member.id)
+    return "\(member.id.rawValue): \(describe(status.role)) (\(isVoter ? "Voter" : "Non-Voter"))"
+        + " Term:\(status.term) Lead:\(status.leader.rawValue)"
 }
 
 extension Message.Kind {

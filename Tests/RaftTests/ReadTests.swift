@@ -73,6 +73,8 @@ import Testing
     @Test func aLeaseIsEnoughWhereItIsTrusted() throws {
         var cluster = try TestCluster(voters: 3) { $0.readOnlyOption = .leaseBased }
         try cluster.elect(1)
+        cluster.tick(1)
+        try cluster.settle()
         cluster.isolated = [2, 3]
         cluster[1].readIndex(context: [1])
         #expect(cluster[1].takeReady().readStates == [ReadState(index: 1, context: [1])])
