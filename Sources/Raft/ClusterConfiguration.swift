@@ -49,16 +49,23 @@ package struct ClusterConfiguration: Sendable, Equatable {
 
     private func check() throws(RaftError) {
         func fail(_ reason: String) throws(RaftError) -> Never { throw .invalidConfiguration(reason: reason) }
-        if contains(.none) || learnersNext.containsSorted(.none) { try fail("member id 0 stands for no member") }
-        if learners.contains(where: isVoter) { try fail("a member is both voter and learner") }
+        if contains(.none) || learnersNext.containsSorted(.none) {
+            try fail("a member of the configuration has id 0, which stands for no member")
+        }
+        if let member = learners.first(where: isVoter) {
+            try fail("learners has \(member), which is both voter and learner")
+        }
+        // Demotion is put off only for those whose vote the outgoing majority still needs. (4.3; etcd's learners-next.)
         for member in learnersNext where !voters.outgoing.voters.containsSorted(member) {
-            try fail("\(member) is to become a learner but is not an outgoing voter")
+            try fail("learnersNext has \(member), which is not in votersOutgoing")
         }
-        if learnersNext.contains(where: voters.incoming.voters.containsSorted) {
-            try fail("a member is to become a learner but is an incoming voter")
+        if let member = learnersNext.first(where: voters.incoming.voters.containsSorted) {
+            try fail("learnersNext has \(member), which is in voters")
         }
-        if isJoint && voters.incoming.voters.isEmpty { try fail("a joint configuration without incoming voters") }
-        if !isJoint && autoLeave { try fail("a configuration that is not joint cannot be left automatically") }
+        if isJoint && voters.incoming.voters.isEmpty { try fail("votersOutgoing is set, but voters is empty") }
+        if !isJoint && autoLeave {
+            try fail("autoLeave is set, but votersOutgoing is empty: there is nothing to leave")
+        }
     }
 }
 

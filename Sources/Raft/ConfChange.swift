@@ -37,7 +37,7 @@ public struct ConfChange: Sendable, Equatable {
 /// leave the joint configuration.
 public struct ConfChangeV2: Sendable, Equatable {
     public enum Transition: UInt8, Sendable {
-        /// Directly when at most one voter changes, else joint and left automatically.
+        /// Directly for a single change, else joint and left automatically.
         case auto = 0
         /// Joint, left automatically once the change is applied.
         case jointImplicit = 1

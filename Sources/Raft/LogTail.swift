@@ -258,6 +258,10 @@ struct LogTail: Sendable {
         writes.removeFirst(position + 1)
     }
 
+    /// Nothing is applied here that is not in the durable part of the log here, however safely it is committed elsewhere.
+    /// The state would outrun its log: after a crash it holds entries, perhaps a membership, that the log does not have, and
+    /// the member votes and counts majorities by a log that ends before them. (10.2.1 lets a leader commit before its own
+    /// disk has written; it says nothing of applying. The schedules are in etcd-io/raft issues 456 and 469.)
     private func lastToApply(allowUnwritten: Bool) -> LogIndex { allowUnwritten ? commit : min(commit, durable) }
 
     func hasCommittedToHandOut(allowUnwritten: Bool, maxBytes: Int) -> Bool {

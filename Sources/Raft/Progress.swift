@@ -13,7 +13,7 @@ package struct Inflights: Sendable {
     private var ring: [Item] = []
     private var start = 0
     package private(set) var count = 0
-    private var bytes = 0
+    package private(set) var bytes = 0
 
     package init(maxMessages: Int, maxBytes: Int) {
         self.maxMessages = maxMessages

@@ -42,14 +42,38 @@ public enum RaftError: Error, Equatable, Sendable {
 extension RaftError: CustomStringConvertible {
     public var description: String {
         switch self {
-        case .proposalDropped(let reason): "proposal dropped: \(reason)"
-        case .cannotCampaign(let reason): "cannot campaign: \(reason)"
+        case .proposalDropped(let reason): "proposal dropped: \(reason.explanation)"
+        case .cannotCampaign(let reason): "cannot campaign: \(reason.explanation)"
         case .localMessage(let kind): "a message of the local kind \(kind) came from outside"
         case .unknownSender(let member): "response from \(member), who is not in the configuration"
         case .invalidMessage(let kind, let from, let reason): "invalid \(kind) message from \(from): \(reason)"
         case .malformedConfChange(let reason): "malformed membership change: \(reason)"
         case .invalidConfiguration(let reason): "invalid consensus configuration: \(reason)"
         case .invalidInitialState(let reason): "the consensus state is inconsistent: \(reason)"
+        }
+    }
+}
+
+extension RaftError.DropReason {
+    fileprivate var explanation: String {
+        switch self {
+        case .noLeader: "no leader is known; try again when one is elected"
+        case .transferring: "leadership is being handed over; try again at the next leader"
+        case .notMember: "this leader has been removed from the cluster; propose at a member"
+        case .tooMuchUncommitted: "as much as maxUncommittedBytes allows waits to be committed; try again later"
+        case .forwardingDisabled:
+            "this member does not lead and disableProposalForwarding is set; propose at the leader"
+        }
+    }
+}
+
+extension RaftError.CampaignRefusal {
+    fileprivate var explanation: String {
+        switch self {
+        case .notVoter: "this member is no voter in its configuration"
+        case .installingSnapshot: "a snapshot is being installed, until then the log is incomplete"
+        case .unappliedConfChange: "a committed membership change is not applied yet"
+        case .leaseHeld: "a leader that answers reads by lease was heard within an election timeout"
         }
     }
 }

@@ -23,6 +23,7 @@ extension RaftNode {
         if log.pendingSnapshot != nil { return .installingSnapshot }
         if !isPromotable { return .notVoter }
         // This member would count majorities of a configuration that the cluster has already left.
+        // (4.1 lets a member use a configuration from when it is in its log; here, as in etcd, from when it is applied.)
         // (etcd-io/etcd issue 7280 has the schedule that elects two leaders.)
         if log.hasUnappliedConfChange { return .unappliedConfChange }
         if campaign != .transfer, hasPromisedLease { return .leaseHeld }
@@ -106,6 +107,7 @@ extension RaftNode {
         }
         // There may be a membership change in the log that is not applied: until the log as it is now
         // has been, none is accepted.
+        // (4.1; Ongaro's correction of 2015: no change before the leader has committed an entry of its term.)
         pendingConfIndex = log.lastIndex
         // Entries of earlier terms commit only along with one of this term. (3.6.2)
         _ = appendAsLeader([Entry(term: .zero, index: .zero, payload: [])])
@@ -115,14 +117,15 @@ extension RaftNode {
     // MARK: Votes
 
     mutating func answerVote(_ request: Message) {
-        // A vote once given is repeated; a new one is only given while no leader is known in this
-        // term. A pre-vote for a later term binds nobody.
+        // One vote a term (figure 3.1, RequestVote 2): one once given is repeated, a new one is only given while no leader
+        // is known in this term. A pre-vote for a later term binds nobody. (9.6)
         let mayVote =
             vote == request.from || (vote == .none && leader == .none)
             || (request.kind == .preVote && request.term > term)
         let response: Message.Kind = request.kind == .vote ? .voteResponse : .preVoteResponse
+        // A candidate must have all that may be committed, which its log's end tells. (3.6.1, 3.6.3)
         // A learner votes too when asked: it may have been promoted and not know it yet, and the
-        // cluster may need its vote.
+        // cluster may need its vote. (4.2.1 counts non-voters for nothing; etcd-io/etcd pull request 10998.)
         guard mayVote, log.isUpToDate(request.index, request.logTerm) else {
             return send(Message(kind: response, to: request.from, term: term, reject: true))
         }
@@ -141,7 +144,7 @@ extension RaftNode {
         else { return }
         // A pre-vote given for an earlier question is no answer to this one.
         if response.kind == .preVoteResponse, !response.reject, response.term.rawValue != term.rawValue + 1 { return }
-        // The first answer of a member is the one that counts.
+        // The first answer of a member is the one that counts: answers may arrive twice.
         if !votes.contains(where: { $0.member == response.from }) {
             votes.append((response.from, !response.reject))
         }

@@ -36,12 +36,13 @@ extension RaftNode {
     }
 
     private mutating func receiveAppend(_ message: Message) throws(RaftError) {
-        // What is committed agrees with the leader's log already.
+        // What is committed agrees with the leader's log already. (3.6.3: leader completeness)
         if message.index < log.commit {
             return send(Message(kind: .appendResponse, to: message.from, index: log.commit))
         }
         // The members that founded the cluster stand in no entry. Whoever does not know them cannot make
         // sense of the changes in the log; refusing even the log's start asks for a snapshot.
+        // Else the logs agree up to there, if they agree there. (3.5: log matching; figure 3.1, AppendEntries 2)
         let knowsMembers = !membership.configuration.voters.incoming.voters.isEmpty
         guard knowsMembers, log.term(at: message.index) == message.logTerm else { return rejectAppend(message) }
         guard log.reconcile(with: message.entries) else {
@@ -68,6 +69,7 @@ extension RaftNode {
 
     /// - Returns: whether the log now is the snapshot's.
     private mutating func restore(_ snapshot: SnapshotMetadata) -> Bool {
+        // What is committed here is never undone. (Chapter 5; figure 5.3, InstallSnapshot)
         guard snapshot.index > log.commit, let members = try? ClusterConfiguration(snapshot.configuration) else {
             return false
         }

@@ -101,7 +101,8 @@ extension RaftNode {
         if reads.needsRound || isLeaseBased { reads.beginRound(at: now) }
         let context = reads.heartbeatContext(always: isLeaseBased)
         for position in membership.progress.rows.indices where membership.progress.rows[position].id != id {
-            // A follower's log may differ from ours past what it acknowledged.
+            // A follower's log may differ from ours past what it acknowledged: told of a commit beyond that, it would
+            // take its own entries there for committed. (3.5; figure 3.1, AppendEntries 5)
             let commit = min(membership.progress.rows[position].match, log.commit)
             membership.progress.rows[position].sent(commit: commit)
             send(Message(kind: .heartbeat, to: membership.progress.rows[position].id, commit: commit, context: context))

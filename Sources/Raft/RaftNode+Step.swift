@@ -75,7 +75,9 @@ extension RaftNode {
         }
     }
 
-    /// Queues a message of this member. Votes and acknowledgements speak of what must be durable first.
+    /// Queues a message of this member. Votes and acknowledgements speak of what must be durable first. (3.8, and figure
+    /// 3.1: persistent state is updated before responding to RPCs.) Pre-votes promise nothing, but their answers stay in
+    /// order with the rest.
     mutating func send(_ message: Message) {
         var message = message
         if message.from == .none { message.from = id }

@@ -34,6 +34,7 @@ private struct RandomRun {
             $0.preVote = seed % 3 != 0
             $0.checkQuorum = seed % 5 != 0
             $0.maxInflightMessages = 3
+            $0.maxInflightBytes = seed % 4 == 0 ? 70 : 0
             $0.maxBytesPerMessage = 60
             $0.maxCommittedBytesPerReady = 100
             $0.maxUncommittedBytes = 1000

@@ -91,7 +91,14 @@ import Testing
                 payload: (0..<random.next(below: 6)).map { _ in UInt8(random.next(below: 3)) })
         }
         for round in 0..<300 {
-            var cluster = try TestCluster(voters: 3)
+            var cluster = try TestCluster(voters: 3, learners: round % 2) {
+                $0.preVote = round % 5 > 0
+                $0.checkQuorum = round % 7 > 0
+                $0.readOnlyOption = round % 7 > 0 && round % 4 == 0 ? .leaseBased : .quorum
+                $0.asynchronousStorage = round % 6 > 0
+                $0.maxInflightMessages = 1 + round % 4
+                $0.maxUncommittedBytes = round % 8
+            }
             if round % 3 > 0 { try cluster.elect(round % 3) }
             var refused = 0
             for _ in 0..<100 {
@@ -121,6 +128,17 @@ import Testing
                 }
                 do { try cluster[1].step(message) } catch { refused += 1 }
                 if random.next(below: 4) == 0 { cluster.tick(1) }
+                switch random.next(below: 20) {
+                case 0: cluster[1].readIndex(context: [1])
+                case 1: cluster[1].transferLeadership(to: member())
+                case 2: try? cluster[1].propose([[1, 2, 3]])
+                case 3: cluster[1].reportUnreachable(member())
+                case 4: cluster[1].reportSnapshot(member(), succeeded: random.next(below: 2) == 0)
+                case 5: cluster[1].forgetLeader()
+                case 6: try? cluster[1].campaign()
+                default: break
+                }
+                _ = cluster[1].status.description
                 let ready = cluster[1].takeReady()
                 if let snapshot = ready.snapshot { cluster[1].snapshotInstalled(index: snapshot.index) }
                 if let last = ready.entriesToAppend.last { cluster[1].appended(term: last.term, index: last.index) }
