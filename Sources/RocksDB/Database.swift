@@ -6,15 +6,21 @@ import Synchronization
 /// Sendable because a `rocksdb_t` may be used from any number of threads at once (RocksDB's documented
 /// guarantee), and the pointers held here are set once and only read until `deinit`.
 public final class Database: @unchecked Sendable {
+    public enum Access: Sendable {
+        /// Opening recovers what is in the write-ahead log into tables; a missing database is made.
+        case readWrite
+        /// Changes nothing on the disk; what is in the write-ahead log is recovered into memory.
+        case readOnly
+    }
+
     public struct Options: Sendable {
-        /// Create the database when the directory has none.
-        public var createIfMissing = true
+        public var access: Access
         /// RocksDB's option string, `name=value;…`; an unknown name is an error.
         public var settings: String
 
-        public init(settings: String, createIfMissing: Bool = true) {
+        public init(settings: String, access: Access = .readWrite) {
             self.settings = settings
-            self.createIfMissing = createIfMissing
+            self.access = access
         }
     }
 
@@ -51,8 +57,11 @@ public final class Database: @unchecked Sendable {
             try checked(path, "read the options of") {
                 rocksdb_get_options_from_string(base, settings.settings, options, &$0)
             }
-            rocksdb_options_set_create_if_missing(options, settings.createIfMissing ? 1 : 0)
-            handle = try checkedPointer(path, "open") { rocksdb_open(options, path, &$0) }
+            rocksdb_options_set_create_if_missing(options, settings.access == .readWrite ? 1 : 0)
+            handle = try checkedPointer(path, "open") {
+                settings.access == .readWrite
+                    ? rocksdb_open(options, path, &$0) : rocksdb_open_for_read_only(options, path, 0, &$0)
+            }
         } catch {
             rocksdb_options_destroy(options)
             throw error
@@ -143,6 +152,9 @@ public final class Database: @unchecked Sendable {
         defer { rocksdb_checkpoint_object_destroy(checkpoint) }
         try checked(path, "make a checkpoint of") { rocksdb_checkpoint_create(checkpoint, directory, 0, &$0) }
     }
+
+    /// The sequence number of the newest change: each change in a batch has one, and none is ever given twice.
+    public var latestSequence: UInt64 { rocksdb_get_latest_sequence_number(handle) }
 
     /// One of RocksDB's named properties, `rocksdb.stats` and the like; nil when it has none of that name.
     public func property(_ name: String) -> String? {

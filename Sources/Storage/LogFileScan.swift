@@ -5,11 +5,13 @@ import RocksDB
 /// The format: blocks of 32 KiB hold fragments; a fragment is a masked CRC-32C (4 bytes, over what follows the
 /// length), a length (2), a type (1), for recycled files the file's number (4), and the payload. A record is one
 /// fragment of type `full`, or a `first`, any number of `middle` and a `last`. Fewer than 7 bytes at a block's end
-/// are padding.
+/// are padding. A write-ahead log's record begins with the sequence number of its first change (8) and how many
+/// changes it makes (4), so that each says where the next has to begin, in the next file too.
 ///
-/// RocksDB's own recovery drops whatever follows some kinds of damage and says nothing. Here damage is told apart by
-/// what is after it: each record was synced before the next was begun, so only a record that nothing follows can be a
-/// write that the machine's stop interrupted, and then it is cut short or has a sector that never arrived.
+/// RocksDB's own recovery drops whatever follows some kinds of damage and says nothing, and a record that is whole but
+/// out of its place aborts the process by an assertion. Here damage is told apart by what is after it: each record was
+/// synced before the next was begun, so only a record that nothing follows can be a write that the machine's stop
+/// interrupted, and then it is cut short or has a sector that never arrived.
 struct LogFileScan {
     enum Verdict: Equatable {
         case whole
@@ -17,41 +19,81 @@ struct LogFileScan {
         case torn(offset: Int)
         /// The record that begins at `offset` is not what was written.
         case damaged(offset: Int)
+        /// The record that begins at `offset` is whole, but not the one that was written after the one before it.
+        case misplaced(offset: Int, sequence: UInt64, due: UInt64)
+    }
+
+    /// What the records hold.
+    enum Contents: Equatable {
+        /// A manifest's changes to the list of files.
+        case edits
+        /// A write-ahead log's batches. The first is due at a sequence number, if that is known.
+        case batches(due: UInt64?)
     }
 
     static let blockSize = 32768
     static let headerSize = 7
     private static let recyclableHeaderSize = 11
     private static let sectorSize = 512
+    private static let batchHeaderSize = 12
 
     private let bytes: UnsafeRawBufferPointer
 
-    static func verdict(_ bytes: UnsafeRawBufferPointer) -> Verdict { LogFileScan(bytes: bytes).verdict() }
+    /// Scans a file's bytes. `due` is where the batch after the file's last whole one has to begin.
+    static func scan(_ bytes: UnsafeRawBufferPointer, _ contents: Contents) -> (verdict: Verdict, due: UInt64?) {
+        var due: UInt64?
+        if case .batches(let first) = contents { due = first }
+        let verdict = LogFileScan(bytes: bytes).verdict(isLog: contents != .edits, &due)
+        return (verdict, due)
+    }
 
     private enum Fragment {
         case padding(end: Int)
-        case valid(starts: Bool, ends: Bool, end: Int)
+        case valid(starts: Bool, ends: Bool, payload: Range<Int>)
         /// The header, if it can be believed, says where the fragment ends; past the file's end for one cut short.
         case invalid(end: Int?)
     }
 
-    private func verdict() -> Verdict {
+    private func verdict(isLog: Bool, _ due: inout UInt64?) -> Verdict {
         var offset = 0
         var recordStart: Int?
+        var head: [UInt8] = []
         while offset < bytes.count {
             switch fragment(at: offset) {
             case .padding(let end):
                 offset = end
-            case .valid(let starts, let ends, let end):
+            case .valid(let starts, let ends, let payload):
                 // A fragment must begin a record exactly when none is open.
                 guard starts == (recordStart == nil) else { return verdict(onDamageAt: recordStart ?? offset) }
-                recordStart = ends ? nil : recordStart ?? offset
-                offset = end
+                let start = recordStart ?? offset
+                head.append(contentsOf: bytes[payload].prefix(Self.batchHeaderSize - head.count))
+                offset = payload.upperBound
+                recordStart = ends ? nil : start
+                guard ends else { continue }
+                if isLog {
+                    guard let (sequence, count) = Self.batchHeader(head) else { return .damaged(offset: start) }
+                    if let due, sequence != due {
+                        return .misplaced(offset: start, sequence: sequence, due: due)
+                    }
+                    due = sequence + UInt64(count)
+                }
+                head.removeAll(keepingCapacity: true)
             case .invalid:
                 return verdict(onDamageAt: recordStart ?? offset)
             }
         }
         return recordStart.map { verdict(onDamageAt: $0) } ?? .whole
+    }
+
+    private static func batchHeader(_ head: [UInt8]) -> (sequence: UInt64, count: UInt32)? {
+        head.withUnsafeBytes { bytes in
+            var reader = ByteReader(bytes)
+            // Sequence numbers have 56 bits.
+            guard let sequence: UInt64 = reader.littleEndian(), let count: UInt32 = reader.littleEndian(),
+                sequence >> 56 == 0
+            else { return nil }
+            return (sequence, count)
+        }
     }
 
     private func verdict(onDamageAt start: Int) -> Verdict {
@@ -70,15 +112,15 @@ struct LogFileScan {
             return .padding(end: blockEnd)
         }
         // 1...4: full, first, middle, last; 5...8: the same in a recycled file; 9: the file's compression, a record
-        // of its own.
+        // of its own, which our logs do not have.
         let headerSize = (5...8).contains(type) ? Self.recyclableHeaderSize : Self.headerSize
         let end = offset + headerSize + length
-        guard (1...9).contains(type), end <= blockEnd else { return .invalid(end: nil) }
+        guard (1...8).contains(type), end <= blockEnd else { return .invalid(end: nil) }
         guard end <= bytes.count,
             CRC32C.masked(CRC32C.checksum(UnsafeRawBufferPointer(rebasing: bytes[offset + 6..<end]))) == stored
         else { return .invalid(end: end) }
-        let kind = type == 9 ? 1 : (type - 1) % 4 + 1
-        return .valid(starts: kind <= 2, ends: kind == 1 || kind == 4, end: end)
+        let kind = (type - 1) % 4 + 1
+        return .valid(starts: kind <= 2, ends: kind == 1 || kind == 4, payload: offset + headerSize..<end)
     }
 
     /// Whether any record begins after `start` and checks. Where headers cannot be followed, every byte is tried.
@@ -87,9 +129,9 @@ struct LogFileScan {
         while offset < bytes.count {
             switch fragment(at: offset) {
             case .padding(let end): offset = end
-            case .valid(let starts, _, let end):
+            case .valid(let starts, _, let payload):
                 if starts, offset > start { return true }
-                offset = end
+                offset = payload.upperBound
             case .invalid: offset += 1
             }
         }
@@ -116,7 +158,7 @@ struct LogFileScan {
         while offset < bytes.count {
             switch fragment(at: offset) {
             case .padding(let end): offset = end
-            case .valid(_, let ends, let end): (isOpen, offset) = (!ends, end)
+            case .valid(_, let ends, let payload): (isOpen, offset) = (!ends, payload.upperBound)
             case .invalid(let end):
                 guard let end else { return false }
                 if end > bytes.count { return true }

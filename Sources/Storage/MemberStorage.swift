@@ -81,75 +81,117 @@ public final class MemberStorage: Sendable {
 
     /// Opens what is stored, or makes a new member's storage under `newIdentity`. An identity that is already
     /// stored stays; whether it is the right one is the caller's question, answered by `storedIdentity` before or
-    /// `identity` after.
+    /// `identity` after. One that is refused leaves the files as they were.
     ///
     /// - Parameters:
     ///   - initialConfiguration: what a new member's state begins with at index 0.
     ///   - walDirectory: where the log is, if not in the data directory.
     ///   - durability: of the log; `.unsynced` is for tests that must lose data.
+    ///   - logSettings: more of RocksDB's settings for the log, for tests that need many small files.
+    ///   - checks: all but in the tests of the checks.
     package static func open(
         dataDirectory: String, walDirectory: String? = nil, newIdentity: MemberIdentity,
-        initialConfiguration: ConfState = ConfState(), durability: RaftLog.Durability = .synced
+        initialConfiguration: ConfState = ConfState(), durability: RaftLog.Durability = .synced,
+        logSettings: String = "", checks: StorageChecks = .all
     ) throws -> (MemberStorage, MemberRecovery) {
-        let member = dataDirectory + "/member"
-        // etcd's own layout begins with the same name.
-        guard !Files.exists(member + "/snap"), !Files.exists(member + "/wal") else {
-            throw StorageError(
-                .unknownFormat, dataDirectory,
-                "the data directory \(dataDirectory) holds the data of an etcd member, which this program does not read; "
-                    + "use an empty --data-dir")
-        }
-        try Files.makeDirectory(member)
-        let lock = try DirectoryLock(member + "/lock", of: dataDirectory)
-        let logPath = walDirectory ?? member + "/log"
-        let identityPath = member + "/identity"
+        let places = MemberPlaces(dataDirectory: dataDirectory, walDirectory: walDirectory)
+        try places.refuseForeignData()
+        try Files.makeDirectory(places.member)
+        let lock = try DirectoryLock(places.lock, of: dataDirectory)
         let stored = try storedIdentity(dataDirectory: dataDirectory)
-        let identity = stored ?? newIdentity
+        let logCopy = places.log.copy
+        let stateCopy = try StateDirectory.copyPath(in: places.states)
+        let witness = try places.log.witness()
+        let state = try StateDirectory.live(in: places.states)
+        let scans = checks.contains(.scan)
+        let logInspection = try DatabaseOpening.inspect(places.log.records, copyPath: logCopy, scans: scans)
+        let stateInspection = try DatabaseOpening.inspect(state, copyPath: stateCopy, scans: scans)
+        if stored != nil {
+            try places.refuseIfMissing(log: logInspection, witness, state: stateInspection, state)
+        } else if logInspection.isNew {
+            try places.log.refuseIfMissed(witness)
+        }
 
-        if stored != nil, !Files.exists(logPath + "/records") {
-            throw StorageError(
-                .missingEntries, logPath,
-                "the log of the member in \(dataDirectory) is not in \(logPath); give the --wal-dir that it was made with. If it "
-                    + "is lost, remove this member from the cluster, and add it again with an empty data directory")
+        let logOpening = try DatabaseOpening(places.log.records, copyPath: logCopy, logInspection)
+        let stateOpening: DatabaseOpening
+        var opened: Opened
+        do {
+            stateOpening = try DatabaseOpening(state, copyPath: stateCopy, stateInspection)
+            do {
+                opened = try read(
+                    places, stateOpening, stored: stored, newIdentity: newIdentity,
+                    initialConfiguration: initialConfiguration, checks: checks
+                ) {
+                    try RaftLog.recover(
+                        places.log, witness: witness, durability: durability, settings: logSettings, checks: checks)
+                }
+            } catch {
+                stateOpening.takeBack()
+                throw error
+            }
+        } catch {
+            logOpening.takeBack()
+            throw error
         }
-        var (log, recovered) = try RaftLog.open(directory: logPath, durability: durability)
-        if stored != nil, recovered.metadata != identity.encoded {
-            throw StorageError(
-                .missingEntries, logPath,
-                "the log in \(logPath) is not that of the member in \(dataDirectory); give the --wal-dir that it was made with"
-            )
-        }
-        let states = try StateDirectory(path: member + "/state")
+        // From here on a failure leaves the copies, and the next opening begins with them.
+        opened.recovered.notices = try logOpening.finish() + stateOpening.finish() + opened.recovered.notices
+        try opened.log.begin()
+        try opened.states.removeLeftovers()
+        // Last, when all that it speaks of is there to stay.
+        let identity = stored ?? newIdentity
+        if stored == nil { try Files.replace(places.identity, with: identity.encoded) }
+        return (
+            MemberStorage(identity: identity, log: opened.log, states: opened.states, lock: lock),
+            MemberRecovery(isNew: stored == nil, log: opened.recovered, applied: opened.applied)
+        )
+    }
+
+    private struct Opened {
+        var log: RaftLog
+        var recovered: RecoveredLog
+        var states: StateDirectory
+        var applied: AppliedMark
+    }
+
+    /// Reads log and state, checks them against each other, and makes them what they begin with if they are new.
+    /// When it throws, nothing of them is open any more.
+    private static func read(
+        _ places: MemberPlaces, _ stateOpening: DatabaseOpening, stored: MemberIdentity?,
+        newIdentity: MemberIdentity, initialConfiguration: ConfState, checks: StorageChecks,
+        recoverLog: () throws -> (RaftLog, RecoveredLog)
+    ) throws -> Opened {
+        var (log, recovered) = try recoverLog()
+        if let stored { try places.refuseForeignLog(recovered, of: stored) }
+        let states = try StateDirectory(opened: stateOpening)
         if stored == nil {
             // An interrupted creation left nothing but emptiness; anything else is somebody's.
             guard recovered.last == (.zero, .zero), recovered.hardState == HardState(),
                 try states.files.applied().index == .zero
-            else {
-                throw StorageError(
-                    .unknownFormat, dataDirectory,
-                    "the data directory \(dataDirectory) has no identity file, but its log (\(logPath)) or its state holds data; "
-                        + "restore \(identityPath), or use an empty --data-dir (and --wal-dir)")
-            }
+            else { throw places.missingIdentity() }
             let state = try StateDatabase(states.files)
             try state.commit(applied: .zero, term: .zero, configuration: initialConfiguration)
             try state.flush()
-            try log.setMetadata(identity.encoded)
-            try Files.replace(identityPath, with: identity.encoded)
+            try log.setMetadata(newIdentity.encoded)
+        } else if try states.files.isBlank() {
+            throw places.missingState(stateOpening.path)
         }
         let applied = try states.files.applied()
-        try reconcile(log, &recovered, with: states.files, applied: applied)
-        return (
-            MemberStorage(identity: identity, log: log, states: states, lock: lock),
-            MemberRecovery(isNew: stored == nil, log: recovered, applied: applied)
-        )
+        if checks.contains(.reconciliation) {
+            let isLed = try leads(recovered, to: states.files, applied: applied)
+            if !isLed {
+                try log.reset(toSnapshot: applied.index, term: applied.term)
+                recovered.base = (applied.index, applied.term)
+                recovered.entries = []
+            }
+            recovered.settleCommitIndex(applied: applied.index)
+        }
+        return Opened(log: log, recovered: recovered, states: states, applied: applied)
     }
 
-    /// Checks log and state against each other, and finishes a snapshot's installation that was interrupted.
-    private static func reconcile(
-        _ log: RaftLog, _ recovered: inout RecoveredLog, with state: StateFiles, applied: AppliedMark
-    ) throws {
+    /// Checks log and state against each other. False if the state is a snapshot that the log does not lead to: its
+    /// installation was interrupted before the log was reset.
+    static func leads(_ recovered: RecoveredLog, to state: StateFiles, applied: AppliedMark) throws -> Bool {
         let base = recovered.base
-        let last = recovered.last
         guard base.index <= applied.index else {
             throw StorageError(
                 .missingEntries, state.path,
@@ -157,29 +199,29 @@ public final class MemberStorage: Sendable {
                     + "trimmed up to \(base.index.rawValue), which the state once held; \(StorageError.rejoin)")
         }
         let held = recovered.term(at: applied.index)
-        if held != applied.term {
-            // Entries are applied after they are in the log, so only a snapshot brings a state that the log does
-            // not lead to.
-            guard try state.installed() == applied else {
-                let found = held.map { "has term \($0.rawValue) there" } ?? "ends at index \(last.index.rawValue)"
-                throw StorageError(
-                    .missingEntries, state.path,
-                    "acknowledged entries are missing from the log: the state in \(state.path) is applied up to index "
-                        + "\(applied.index.rawValue) of term \(applied.term.rawValue), but the log \(found). This member must "
-                        + "not vote: \(StorageError.rejoin)")
-            }
-            try log.reset(toSnapshot: applied.index, term: applied.term)
-            recovered.base = (applied.index, applied.term)
-            recovered.entries = []
+        if held == applied.term { return true }
+        // Entries are applied after they are in the log, so only a snapshot brings a state that the log does not lead
+        // to.
+        guard try state.installed() == applied else {
+            let found =
+                held.map { "has term \($0.rawValue) there" } ?? "ends at index \(recovered.last.index.rawValue)"
+            throw StorageError(
+                .missingEntries, state.path,
+                "acknowledged entries are missing from the log: the state in \(state.path) is applied up to index "
+                    + "\(applied.index.rawValue) of term \(applied.term.rawValue), but the log \(found). This member must "
+                    + "not vote: \(StorageError.rejoin)")
         }
-        // What is applied is committed. A commit index past the log's end is of another log, a snapshot's that never
-        // came say, and proves nothing about the entries that are here: Raft finds out again.
-        let commit = recovered.hardState.commit
-        recovered.hardState.commit = commit <= recovered.last.index ? max(applied.index, commit) : applied.index
+        return false
     }
 }
 
 extension RecoveredLog {
+    /// What is applied is committed. A commit index past the log's end is of another log, a snapshot's that never
+    /// came say, and proves nothing about the entries that are here: Raft finds out again.
+    mutating func settleCommitIndex(applied: LogIndex) {
+        hardState.commit = hardState.commit <= last.index ? max(applied, hardState.commit) : applied
+    }
+
     /// The term of an entry, or of the base; nil for an index the log does not hold.
     func term(at index: LogIndex) -> Term? {
         if index == base.index { return base.term }

@@ -17,13 +17,13 @@ struct OpeningCopy {
         self.copy = copy
     }
 
-    /// Takes the files of `database`. The one named `written` is about to be changed in place.
-    init(of database: String, at copy: String, written: String?) throws {
+    /// Takes the files of `database`. Those named `written` are about to be changed in place.
+    init(of database: String, at copy: String, written: [String]) throws {
         self.init(database: database, copy: copy)
         let partial = copy + ".partial"
         try Files.makeDirectory(partial)
         for name in try Files.list(database) {
-            if name == written {
+            if written.contains(name) {
                 try Files.write(Files.read(database + "/" + name), to: partial + "/" + name)
             } else {
                 try Files.link(database + "/" + name, to: partial + "/" + name)
@@ -31,6 +31,11 @@ struct OpeningCopy {
         }
         try Files.sync(partial)
         try Files.move(partial, to: copy)
+    }
+
+    /// Gives a file of the copy a second name in another directory.
+    func link(_ name: String, into directory: String) throws {
+        try Files.link(copy + "/" + name, to: directory + "/" + name)
     }
 
     /// Makes everything as it was. The database is closed.

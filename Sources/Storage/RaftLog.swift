@@ -45,52 +45,45 @@ public final class RaftLog: Sendable {
     package static func open(
         directory: String, durability: Durability = .synced
     ) throws -> (RaftLog, RecoveredLog) {
-        let path = directory + "/records"
-        let copyPath = directory + "/opening"
-        try OpeningCopy.restoreInterrupted(path, at: copyPath)
-        let inspection = try DatabaseInspection(path)
-        let witnessPath = directory + "/witness"
-        let note = Files.exists(witnessPath) ? try Files.read(witnessPath) : []
-        let witness = WitnessNote(decoding: note)
-        if inspection.isNew, let witness, !WitnessNote().covers(witness) {
-            throw witness.missing(from: path, holding: WitnessNote())
-        }
-        try Files.makeDirectory(path)
-        let copy = try OpeningCopy(of: path, at: copyPath, written: inspection.tornLog?.name)
-        var recovered = RecoveredLog()
-        var contents: Contents
+        let files = LogFiles(directory)
+        let witness = try files.witness()
+        let inspection = try DatabaseOpening.inspect(files.records, copyPath: files.copy)
+        if inspection.isNew { try files.refuseIfMissed(witness) }
+        let opening = try DatabaseOpening(files.records, copyPath: files.copy, inspection)
+        var (log, recovered): (RaftLog, RecoveredLog)
         do {
-            if let torn = inspection.tornLog { try Files.truncate(torn.path, to: torn.offset) }
-            contents = try Contents(path: path, durability: durability, witness: witness, recovered: &recovered)
+            (log, recovered) = try recover(files, witness: witness, durability: durability)
         } catch {
-            try copy.restore()
+            opening.takeBack()
             throw error
         }
-        if let torn = inspection.tornLog {
-            recovered.notices.append(try keep(torn, from: copyPath, in: directory + "/damaged"))
-        }
-        if !note.isEmpty, witness == nil {
-            recovered.notices.append(
-                "\(witnessPath) does not check, as may happen when the machine stops; the log was opened without it")
-        }
-        try copy.discard()
-        try contents.begin(WitnessFile(path: witnessPath))
+        recovered.notices = try opening.finish() + recovered.notices
+        try log.begin()
+        return (log, recovered)
+    }
+
+    /// Opens the database and reads it all. The opening can still be taken back when the log is let go.
+    static func recover(
+        _ files: LogFiles, witness: LogFiles.Witness, durability: Durability, settings: String = "",
+        checks: StorageChecks = .all
+    ) throws -> (RaftLog, RecoveredLog) {
+        var recovered = RecoveredLog()
+        let contents = try Contents(
+            files, durability: durability, settings: settings, witness: witness, checks: checks,
+            recovered: &recovered)
         return (RaftLog(contents), recovered)
     }
 
-    /// Keeps a log file as it was before its torn last record was taken out. Answers what to tell the operator.
-    private static func keep(
-        _ torn: (path: String, name: String, offset: Int), from copy: String, in directory: String
-    ) throws -> String {
-        try Files.remove(directory)
-        try Files.makeDirectory(directory)
-        try Files.link(copy + "/" + torn.name, to: directory + "/" + torn.name)
-        try Files.sync(directory)
-        let size = try Files.size(of: directory + "/" + torn.name)
-        return
-            "the last record of \(torn.path), at byte \(torn.offset), was being written when the machine stopped and was "
-            + "never acknowledged; it was dropped (\(size - torn.offset) bytes; the file as it was: \(directory)/\(torn.name))"
+    /// Reads a log that is not to be changed, and that was inspected, into memory.
+    static func read(_ files: LogFiles, witness: LogFiles.Witness) throws -> RecoveredLog {
+        var recovered = RecoveredLog()
+        _ = try Contents(
+            files, durability: .synced, access: .readOnly, witness: witness, recovered: &recovered)
+        return recovered
     }
+
+    /// Takes the witness note into use, once the opening is finished.
+    func begin() throws { try contents.withLock { try $0.begin() } }
 
     /// Makes the hard state and the entries durable, in one synced write. Entries are contiguous, follow the base,
     /// and leave no gap; those at or before the last index replace it and everything after. An error is the disk's:
@@ -117,9 +110,11 @@ public final class RaftLog: Sendable {
 
 /// The log's database and the outline of what it holds: enough to chain the next record and to cut anywhere.
 private struct Contents {
+    private let files: LogFiles
     private let database: Database
     private let batch = WriteBatch()
     private let durability: Database.Durability
+    private let checks: StorageChecks
     private var witnessFile: WitnessFile?
     private var witness = WitnessNote()
 
@@ -149,23 +144,39 @@ private struct Contents {
         """
 
     init(
-        path: String, durability: RaftLog.Durability, witness noted: WitnessNote?,
+        _ files: LogFiles, durability: RaftLog.Durability, access: Database.Access = .readWrite,
+        settings: String = "", witness noted: LogFiles.Witness, checks: StorageChecks = .all,
         recovered: inout RecoveredLog
     ) throws {
+        self.files = files
         self.durability = durability == .synced ? .synced : .logged
-        database = try openDatabase(path, settings: Self.settings, named: "log")
+        self.checks = checks
+        database = try openDatabase(files.records, settings: Self.settings + settings, access: access, named: "log")
         do {
             try recover(&recovered)
         } catch let error as RocksDBError {
-            throw damaged(error.message)
+            throw StorageError(reading: "log", error)
         }
-        if let noted, !witness.covers(noted) { throw noted.missing(from: path, holding: witness) }
+        if case .valid(let noted) = noted, checks.contains(.witness) {
+            if !witness.covers(noted) { throw noted.missing(from: files.records, holding: witness) }
+            if let notice = witness.notice(ofLosing: noted, in: files.records) { recovered.notices.append(notice) }
+        } else if case .damaged = noted {
+            recovered.notices.append(
+                "\(files.witnessPath) does not check; the log was opened without it, and whether it is all that was "
+                    + "acknowledged is not known. A new note was made")
+        } else if case .missing = noted, lastIndex != .zero {
+            recovered.notices.append(
+                "\(files.witnessPath) is missing; the log was opened without it, and whether it is all that was "
+                    + "acknowledged is not known. A new note was made")
+        }
     }
 
     /// Takes the witness note into use, so that it says what the log holds now.
-    mutating func begin(_ file: WitnessFile) throws {
-        witnessFile = file
+    mutating func begin() throws {
+        let file = try WitnessFile(path: files.witnessPath)
         if witness != WitnessNote() { try file.write(witness) }
+        try file.sync()
+        witnessFile = file
     }
 
     // MARK: Writing
@@ -246,6 +257,7 @@ private struct Contents {
         try database.write(batch, durability)
         witness.lastIndex = lastIndex
         witness.lastTerm = termStarts.last?.term ?? base.term
+        witness.changes = database.latestSequence
         try witnessFile?.write(witness)
     }
 
@@ -306,10 +318,29 @@ private struct Contents {
         witness.vote = recovered.hardState.vote
         witness.lastIndex = lastIndex
         witness.lastTerm = termStarts.last?.term ?? base.term
+        witness.changes = database.latestSequence
     }
 
     /// Checks that a record continues the log, cuts what it replaces, and adds its entries after the base.
     private mutating func link(_ record: LogRecord, into entries: inout [Entry]) throws {
+        let first = record.entries[0].index
+        if checks.contains(.chain) { try checkChain(record) }
+        if first <= lastIndex, first > base.index {
+            entries.removeLast(Int(lastIndex.rawValue - first.rawValue) + 1)
+            forget(from: first)
+        }
+        guard
+            first <= base.index || record.predecessorTerm == term(at: LogIndex(first.rawValue - 1))
+                || !checks.contains(.chain)
+        else { throw damaged("the term before index \(first.rawValue) is not the one its record was written after") }
+        let fresh = record.entries.drop { $0.index <= base.index }
+        guard !fresh.isEmpty else { throw damaged("it holds index \(first.rawValue), which had been trimmed") }
+        note([Entry](fresh), checksum: record.checksum)
+        records[records.count - 1].first = first
+        entries.append(contentsOf: fresh)
+    }
+
+    private func checkChain(_ record: LogRecord) throws {
         let first = record.entries[0].index
         guard first.rawValue <= lastIndex.rawValue + 1, first > base.index || records.isEmpty else {
             throw damaged("it has a hole between index \(lastIndex.rawValue) and \(first.rawValue)")
@@ -317,18 +348,6 @@ private struct Contents {
         guard record.predecessorChecksum == records.last?.checksum ?? rootChecksum else {
             throw damaged("the record at index \(first.rawValue) was not written after the one before it")
         }
-        if first <= lastIndex, first > base.index {
-            entries.removeLast(Int(lastIndex.rawValue - first.rawValue) + 1)
-            forget(from: first)
-        }
-        guard first <= base.index || record.predecessorTerm == term(at: LogIndex(first.rawValue - 1)) else {
-            throw damaged("the term before index \(first.rawValue) is not the one its record was written after")
-        }
-        let fresh = record.entries.drop { $0.index <= base.index }
-        guard !fresh.isEmpty else { throw damaged("it holds index \(first.rawValue), which had been trimmed") }
-        note([Entry](fresh), checksum: record.checksum)
-        records[records.count - 1].first = first
-        entries.append(contentsOf: fresh)
     }
 
     private func mark(_ key: [UInt8], _ name: String) throws -> [UInt8]? {

@@ -18,14 +18,16 @@ public final class StateFiles: Sendable {
 
     /// Opens the state at `path`, made if missing. A state that is only being received need not be flushed when it
     /// is closed.
-    init(path: String, flushesWhenClosed: Bool = true) throws {
-        _ = try DatabaseInspection(path)
+    init(path: String, access: Database.Access = .readWrite, flushesWhenClosed: Bool = true) throws {
         let settings = Self.settings + (flushesWhenClosed ? "" : ";avoid_flush_during_shutdown=true")
-        database = try openDatabase(path, settings: settings, named: "state")
+        database = try openDatabase(path, settings: settings, access: access, named: "state")
     }
 
     /// The applied mark as committed; index 0 in a fresh state.
     public func applied() throws -> AppliedMark { try mark(StateFormat.markKey) ?? AppliedMark() }
+
+    /// Whether nothing was ever committed here. A member's state has a mark from its making on.
+    func isBlank() throws -> Bool { try mark(StateFormat.markKey) == nil }
 
     /// The applied mark as a crash would leave it.
     public func durableApplied() throws -> AppliedMark {
@@ -43,8 +45,10 @@ public final class StateFiles: Sendable {
     }
 
     func record(_ key: HistoryKey) throws -> [UInt8]? {
-        try key.withBytes { bytes in
-            try database.get(bytes) { value in try value.map { [UInt8](try content($0)) } }
+        try reading {
+            try key.withBytes { bytes in
+                try database.get(bytes) { value in try value.map { [UInt8](try content($0)) } }
+            }
         }
     }
 
@@ -56,7 +60,7 @@ public final class StateFiles: Sendable {
         // The smallest key after everything at `last`.
         let end = HistoryKey(last, tombstone: true).bytes + [0]
         var cursor = database.cursor(from: HistoryKey(first, tombstone: false).bytes, to: end)
-        while try cursor.advance() {
+        while try reading({ try cursor.advance() }) {
             let goesOn = try cursor.withEntry { key, value in
                 guard let key = HistoryKey(key) else { throw damaged("a key of its history is malformed") }
                 return try body(key, try content(value))
@@ -66,15 +70,17 @@ public final class StateFiles: Sendable {
     }
 
     func note(_ key: [UInt8]) throws -> [UInt8]? {
-        try StateFormat.noteKey(key).withUnsafeBytes { key in
-            try database.get(key) { value in try value.map { [UInt8](try content($0)) } }
+        try reading {
+            try StateFormat.noteKey(key).withUnsafeBytes { key in
+                try database.get(key) { value in try value.map { [UInt8](try content($0)) } }
+            }
         }
     }
 
     func scanNotes(prefix: [UInt8], _ body: (_ key: [UInt8], _ value: [UInt8]) throws -> Bool) throws {
         let prefix = StateFormat.noteKey(prefix)
         var cursor = database.cursor(from: prefix, to: StateFormat.end(ofPrefix: prefix))
-        while try cursor.advance() {
+        while try reading({ try cursor.advance() }) {
             let goesOn = try cursor.withEntry { key, value in
                 try body([UInt8](key.dropFirst()), [UInt8](try content(value)))
             }
@@ -83,15 +89,22 @@ public final class StateFiles: Sendable {
     }
 
     private func mark(_ key: [UInt8], tier: Database.ReadTier = .all) throws -> AppliedMark? {
-        try key.withUnsafeBytes { key in
-            try database.get(key, tier: tier) { value in
-                guard let value else { return nil }
-                guard let mark = AppliedMark(decoding: try content(value)) else {
-                    throw damaged("a mark of it is malformed")
+        try reading {
+            try key.withUnsafeBytes { key in
+                try database.get(key, tier: tier) { value in
+                    guard let value else { return nil }
+                    guard let mark = AppliedMark(decoding: try content(value)) else {
+                        throw damaged("a mark of it is malformed")
+                    }
+                    return mark
                 }
-                return mark
             }
         }
+    }
+
+    /// RocksDB's errors, with what to do.
+    private func reading<Result>(_ body: () throws -> Result) throws -> Result {
+        do { return try body() } catch let error as RocksDBError { throw StorageError(reading: "state", error) }
     }
 
     /// A stored value without its format byte.

@@ -10,6 +10,8 @@ struct WitnessNote: Equatable {
     var lastIndex = LogIndex.zero
     var hardStateTerm = Term.zero
     var vote = MemberID.none
+    /// How many changes the log's database had made; 0 in a note of a version that did not count them.
+    var changes: UInt64 = 0
 
     /// Whether a log that ends in this state still holds what `witness` saw. Terms compare first, because a new
     /// leader's entries may replace a longer suffix of older terms. (Raft paper, section 5.4.1.)
@@ -27,13 +29,21 @@ struct WitnessNote: Equatable {
                 + "\(place). This member must not vote: \(StorageError.rejoin)")
     }
 
-    private var place: String {
+    /// What to say when a log that covers `witness` lacks its last changes nevertheless; nil when it does not.
+    func notice(ofLosing witness: WitnessNote, in path: String) -> String? {
+        guard changes < witness.changes else { return nil }
+        return
+            "the last \(witness.changes - changes) changes of the log in \(path), which had been synced, are gone. No entry "
+            + "and no vote was among them, by the witness note, but the commit index, which this member learns again"
+    }
+
+    var place: String {
         "index \(lastIndex.rawValue) of term \(lastTerm.rawValue) with a vote of term \(hardStateTerm.rawValue)"
     }
 
     var encoded: [UInt8] {
         var content: [UInt8] = []
-        for value in [lastTerm.rawValue, lastIndex.rawValue, hardStateTerm.rawValue, vote.rawValue] {
+        for value in [lastTerm.rawValue, lastIndex.rawValue, hardStateTerm.rawValue, vote.rawValue, changes] {
             content.appendLittleEndian(value)
         }
         return SealedNote.seal(content)
@@ -43,22 +53,22 @@ struct WitnessNote: Equatable {
 
     init?(decoding bytes: [UInt8]) {
         guard let content = SealedNote.open(bytes) else { return nil }
-        let values: [UInt64]? = content.withUnsafeBytes { bytes in
+        // Four numbers until the changes were counted, five since.
+        guard content.count == 32 || content.count == 40 else { return nil }
+        let values = content.withUnsafeBytes { bytes in
             var reader = ByteReader(bytes)
-            guard let a: UInt64 = reader.littleEndian(), let b: UInt64 = reader.littleEndian(),
-                let c: UInt64 = reader.littleEndian(), let d: UInt64 = reader.littleEndian(), reader.remaining == 0
-            else { return nil }
-            return [a, b, c, d]
+            return (0..<5).map { _ in reader.littleEndian(UInt64.self) ?? 0 }
         }
-        guard let values else { return nil }
         lastTerm = Term(values[0])
         lastIndex = LogIndex(values[1])
         hardStateTerm = Term(values[2])
         vote = MemberID(values[3])
+        changes = values[4]
     }
 }
 
-/// The open file of a `WitnessNote`.
+/// The open file of a `WitnessNote`. Made durable once, as it is opened: a crash of the machine may lose the last
+/// notes, but a member that has run has one.
 final class WitnessFile: Sendable {
     private let path: String
     private let descriptor: Int32
@@ -70,6 +80,12 @@ final class WitnessFile: Sendable {
     }
 
     deinit { close(descriptor) }
+
+    /// Makes the note, and the file's name, durable.
+    func sync() throws {
+        guard fsync(descriptor) == 0 else { throw Files.error("sync", path) }
+        try Files.sync(Files.parent(of: path))
+    }
 
     /// Overwrites the note in place: one small write within a sector, and no sync.
     func write(_ note: WitnessNote) throws {

@@ -124,8 +124,27 @@ import Testing
         let wal = try walFile()
         try Files.truncate(wal, to: Files.size(of: wal) - 3)
         let (_, recovered) = try RaftLog.open(directory: log)
-        #expect(recovered.entries.count == 12 && recovered.notices.count == 1)
+        #expect(recovered.entries.count == 12)
         #expect(recovered.hardState == HardState(term: Term(1), vote: MemberID(1)))
+        // That it is gone, and that it had been synced.
+        #expect(recovered.notices.count == 2)
+        #expect(recovered.notices.last?.contains("the last 1 changes") == true)
+    }
+
+    @Test func aCommitIndexLostAtARecordsEndIsSaid() throws {
+        let wal = try walFile()
+        let size = try Files.size(of: wal)
+        do {
+            let (log, _) = try RaftLog.open(directory: log)
+            try log.append(
+                hardState: HardState(term: Term(1), vote: MemberID(1), commit: LogIndex(12)), entries: [])
+        }
+        let newest = try walFile()
+        try Files.truncate(newest, to: newest == wal ? size : 0)
+        let (_, recovered) = try RaftLog.open(directory: log)
+        #expect(recovered.entries.count == 12 && recovered.hardState.commit == .zero)
+        #expect(recovered.notices.count == 1)
+        #expect(recovered.notices.first?.contains("had been synced, are gone") == true)
     }
 
     @Test func aTailLostAtARecordsEndIsMissed() throws {
@@ -283,6 +302,51 @@ import Testing
         try expectRefusal(.corruption, naming: "CURRENT")
     }
 
+    /// RocksDB aborts the process by an assertion when a record is older than what it holds.
+    @Test func aFileOfAnotherTimeIsRefusedByItsSequenceNumbers() throws {
+        let old = try Files.read(walFile())
+        do {
+            let (log, _) = try RaftLog.open(directory: log)
+            for index in 13...20 as ClosedRange<UInt64> {
+                try log.append(hardState: nil, entries: entries(index...index, term: 1, size: 1500))
+            }
+        }
+        let wal = try walFile()
+        let whole = try Files.read(wal)
+        try Files.write(whole + old, to: wal)
+        try expectRefusal(.corruption, naming: "\(wal) is damaged: the record at byte \(whole.count) has sequence number")
+        // A file in between that is gone shows in the same way.
+        try Files.write(whole, to: wal)
+        let later = whole.withUnsafeBytes { bytes in
+            var scan = LogFileScan.scan(bytes, .batches(due: nil))
+            scan.due? += 5
+            return scan.due
+        }
+        var record = [UInt8](repeating: 0, count: 7)
+        record += withUnsafeBytes(of: (later ?? 0).littleEndian) { [UInt8]($0) } + [1, 0, 0, 0] + [0, 1, 1, 1, 1]
+        record[4] = UInt8(record.count - 7)
+        record[6] = 1
+        let checksum = record[6...].withUnsafeBytes { CRC32C.masked(CRC32C.checksum($0)) }
+        record.replaceSubrange(0..<4, with: withUnsafeBytes(of: checksum.littleEndian) { [UInt8]($0) })
+        try Files.write(record, to: log + "/records/999999.log")
+        try expectRefusal(.corruption, naming: "what was between is gone")
+    }
+
+    @Test func aMissingWitnessIsSaid() throws {
+        try FileManager.default.removeItem(atPath: log + "/witness")
+        let (_, recovered) = try RaftLog.open(directory: log)
+        #expect(recovered.entries.count == 12)
+        #expect(recovered.notices.count == 1 && recovered.notices[0].contains("witness is missing"))
+    }
+
+    /// A note of the version before the changes were counted.
+    @Test func anOlderWitnessIsStillBelieved() throws {
+        var content: [UInt8] = []
+        for value in [1, 13, 1, 1] as [UInt64] { content.appendLittleEndian(value) }
+        try Files.write(SealedNote.seal(content), to: log + "/witness")
+        try expectRefusal(.missingEntries, naming: "had been synced to index 13")
+    }
+
     @Test func aWitnessThatDoesNotCheckIsPassedOverWithANotice() throws {
         try flip(log + "/witness", at: 8)
         let (_, recovered) = try RaftLog.open(directory: log)
@@ -326,4 +390,9 @@ import Testing
             #expect(error.kind == .corruption && error.description.contains("index 4"))
         }
     }
+}
+
+extension LogFileScan {
+    /// Of a write-ahead log.
+    fileprivate static func verdict(_ bytes: UnsafeRawBufferPointer) -> Verdict { scan(bytes, .batches(due: nil)).verdict }
 }
