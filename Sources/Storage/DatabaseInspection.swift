@@ -6,6 +6,13 @@ struct DatabaseInspection {
         var offset: Int
         var name: String { String(path[(path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)...]) }
         var isManifest: Bool { name.hasPrefix("MANIFEST") }
+
+        /// What to tell the operator when the record is dropped from a file of `size` bytes.
+        func notice(size: Int, kept: String? = nil) -> String {
+            "the last record of \(path), at byte \(offset), is not whole, as when the machine stops during a write; "
+                + "nothing shows that \(isManifest ? "it was in use" : "an entry or a vote in it had been acknowledged")"
+                + ", and it \(kept == nil ? "is" : "was") dropped (\(size - offset) bytes\(kept.map { "; the file as it was: \($0)" } ?? ""))"
+        }
     }
 
     /// There is no database yet.
@@ -14,7 +21,8 @@ struct DatabaseInspection {
     /// The names of the files that were read and checked.
     private(set) var checked: [String] = []
 
-    /// Scans the write-ahead logs and the manifest in `directory`. Throws on damage; changes nothing.
+    /// Scans the manifest and the write-ahead logs in `directory`, and looks for all files that the manifest lists.
+    /// Throws on damage; changes nothing.
     init(_ directory: String) throws {
         guard Files.exists(directory) else { return }
         let names = try Files.list(directory)
@@ -37,36 +45,80 @@ struct DatabaseInspection {
             throw Self.damaged(
                 directory + "/" + manifest, "it is missing, though \(current) names it as the database's manifest")
         }
-        _ = try check(directory + "/" + manifest, .edits, isNewest: true)
-        var due: UInt64?
-        for name in logs {
-            due = try check(directory + "/" + name, .batches(due: due), isNewest: name == logs.last)
+        let files = try check(manifest: directory + "/" + manifest)
+        for (number, size) in files?.syncedLogs.sorted(by: { $0.key < $1.key }) ?? [] {
+            let path = directory + "/" + Self.name(number, "log")
+            let found = Files.exists(path) ? try Files.size(of: path) : nil
+            guard found.map({ $0 >= size }) ?? false else { throw Self.incomplete(path, found, of: size, manifest) }
         }
-        checked = ["CURRENT", manifest] + logs
+        for (number, size) in files?.tables.sorted(by: { $0.key < $1.key }) ?? [] {
+            let path = directory + "/" + Self.name(number, "sst")
+            let found = Files.exists(path) ? try Files.size(of: path) : nil
+            guard let found, found == size else { throw Self.incomplete(path, found, of: size, manifest) }
+            try TableFooter.check(path, size: found)
+        }
+        try check(logs: logs, in: directory, files)
+        checked = ["CURRENT", manifest] + logs + (files?.tables.keys.sorted().map { Self.name($0, "sst") } ?? [])
+    }
+
+    private static func name(_ number: UInt64, _ suffix: String) -> String {
+        let digits = String(number)
+        return String(repeating: "0", count: max(0, 6 - digits.count)) + digits + "." + suffix
     }
 
     /// Believes the directory, for a test that shows what the scan is for.
     init(unscanned directory: String) { isNew = !Files.exists(directory + "/CURRENT") }
 
-    /// Checks one file, notes that it is torn or throws that it is damaged. Answers where the next batch is due.
-    private mutating func check(_ path: String, _ contents: LogFileScan.Contents, isNewest: Bool) throws -> UInt64? {
-        let (verdict, due) = try Files.read(path).withUnsafeBytes { LogFileScan.scan($0, contents) }
+    /// Answers what files the manifest lists; nil if it has fields that are not known here.
+    private mutating func check(manifest path: String) throws -> DatabaseFileList? {
+        let (verdict, _, edits) = try Files.read(path).withUnsafeBytes { LogFileScan.scan($0, .edits) }
         switch verdict {
-        case .whole:
-            break
-        case .torn(let offset) where isNewest:
-            torn.append(TornFile(path: path, offset: offset))
-        case .torn(let offset):
-            throw Self.damaged(path, "the record at byte \(offset) is cut short, but newer files follow")
-        case .damaged(let offset):
+        case .whole: break
+        case .torn(let offset): torn.append(TornFile(path: path, offset: offset))
+        case .damaged(let offset), .misplaced(let offset, _, _):
             throw Self.damaged(path, "the record at byte \(offset) is not what was written")
-        case .misplaced(let offset, let sequence, let due):
-            throw Self.damaged(
-                path,
-                "the record at byte \(offset) has sequence number \(sequence), where \(due) is due: "
-                    + (sequence < due ? "it is of another time" : "what was between is gone"))
         }
-        return due
+        return DatabaseFileList(edits)
+    }
+
+    /// Checks that the logs are whole and continue each other; the last may be torn.
+    private mutating func check(logs: [String], in directory: String, _ files: DatabaseFileList?) throws {
+        var due: UInt64?
+        var previous: String?
+        for name in logs {
+            let path = directory + "/" + name
+            // Those that are not read any more may hold what is in tables already.
+            let isRead = UInt64(name.dropLast(4)).map { $0 >= files?.firstLog ?? 0 } ?? true
+            let after = isRead ? files?.highestSequence ?? 0 : 0
+            let (verdict, next, _) = try Files.read(path).withUnsafeBytes {
+                LogFileScan.scan($0, .batches(due: due, after: after))
+            }
+            switch verdict {
+            case .whole:
+                break
+            case .torn(let offset) where name == logs.last:
+                torn.append(TornFile(path: path, offset: offset))
+            case .torn(let offset):
+                throw Self.damaged(path, "the record at byte \(offset) is cut short, but newer files follow")
+            case .damaged(let offset):
+                throw Self.damaged(path, "the record at byte \(offset) is not what was written")
+            case .misplaced(let offset, let sequence, let due):
+                let before = offset == 0 ? previous.map { " by what is in \($0): one of the two files" } : nil
+                throw Self.damaged(
+                    path,
+                    "the record at byte \(offset) has sequence number \(sequence), where \(due) is due\(before ?? ": the file") "
+                        + "is of another time, or lacks a part")
+            }
+            due = next
+            if next != nil { previous = path }
+        }
+    }
+
+    private static func incomplete(
+        _ path: String, _ found: Int?, of size: UInt64, _ manifest: String
+    ) -> StorageError {
+        guard let found else { return damaged(path, "it is missing, though \(manifest) lists it") }
+        return damaged(path, "it has \(found) bytes, where \(manifest) says \(size)")
     }
 
     /// The name in a `CURRENT` file, which holds nothing else but the line's end.

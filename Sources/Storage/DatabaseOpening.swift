@@ -51,11 +51,7 @@ struct DatabaseOpening {
         }
         let notices = try inspection.torn.map { torn in
             let kept = keptIn + "/" + torn.name
-            let size = try Files.size(of: kept)
-            return
-                "the last record of \(torn.path), at byte \(torn.offset), is not whole, as when the machine stops during a "
-                + "write; nothing shows that \(torn.isManifest ? "it was in use" : "an entry or a vote in it had been acknowledged")"
-                + ", and it was dropped (\(size - torn.offset) bytes; the file as it was: \(kept))"
+            return torn.notice(size: try Files.size(of: kept), kept: kept)
         }
         try copy.discard()
         return notices
@@ -76,18 +72,16 @@ func openDatabase(
             : "look at the disk, and at the permissions and the owner of the directory"
         throw StorageError(
             error.isCorruption ? .corruption : .system, path,
-            "the \(what) in \(path) cannot be opened: \(error.message)\(missingLog(error, in: path)); \(advice)")
+            "the \(what) in \(path) cannot be opened: \(error.message)\(suspects(error, in: path)); \(advice)")
     }
 }
 
-/// The path of a write-ahead log that RocksDB misses, which it calls by its number alone.
-private func missingLog(_ error: RocksDBError, in path: String) -> String {
-    let words = error.message.split(separator: " ")
-    guard let place = words.firstIndex(of: "number:"), place + 1 < words.count, error.message.contains("log number:"),
-        let number = Int(words[place + 1].filter(\.isNumber))
+/// When RocksDB names no file, or blames its list of files, which was scanned and is whole: what it may mean.
+private func suspects(_ error: RocksDBError, in path: String) -> String {
+    guard error.isCorruption, !error.message.contains(".sst"), !error.message.contains(".log"),
+        let tables = try? Files.list(path).filter({ $0.hasSuffix(".sst") }), !tables.isEmpty
     else { return "" }
-    let digits = String(number)
-    return " (\(path)/\(String(repeating: "0", count: max(0, 6 - digits.count)) + digits).log)"
+    return " (one of the tables is meant: " + tables.map { path + "/" + $0 }.joined(separator: ", ") + ")"
 }
 
 extension StorageError {

@@ -8,6 +8,20 @@ final class DirectoryLock: Sendable {
     init(_ path: String, of directory: String) throws {
         descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw Files.error("open", path) }
+        try Self.take(descriptor, path, of: directory)
+        ftruncate(descriptor, 0)
+        let text = "\(getpid())\n"
+        _ = text.withCString { pwrite(descriptor, $0, strlen($0), 0) }
+    }
+
+    /// Takes the lock by a file that exists, without a trace in it.
+    init(existing path: String, of directory: String) throws {
+        descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Files.error("open", path) }
+        try Self.take(descriptor, path, of: directory)
+    }
+
+    private static func take(_ descriptor: Int32, _ path: String, of directory: String) throws {
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             let number = errno
             defer { close(descriptor) }
@@ -18,9 +32,6 @@ final class DirectoryLock: Sendable {
                 "the data directory \(directory) is in use by process \(holder.isEmpty ? "(unknown)" : holder); "
                     + "stop that process, or give this one another --data-dir")
         }
-        ftruncate(descriptor, 0)
-        let text = "\(getpid())\n"
-        _ = text.withCString { pwrite(descriptor, $0, strlen($0), 0) }
     }
 
     deinit { close(descriptor) }

@@ -98,6 +98,13 @@ enum Files {
         guard fsync(descriptor) == 0 else { throw error("sync", path) }
     }
 
+    /// The path from the root, with no links in it.
+    static func absolute(_ path: String) throws -> String {
+        guard let resolved = realpath(path, nil) else { throw error("find", path) }
+        defer { free(resolved) }
+        return String(cString: resolved)
+    }
+
     static func link(_ source: String, to destination: String) throws {
         guard Glibc.link(source, destination) == 0 else { throw error("link \(source) to", destination) }
     }

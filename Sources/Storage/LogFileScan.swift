@@ -19,7 +19,7 @@ struct LogFileScan {
         case torn(offset: Int)
         /// The record that begins at `offset` is not what was written.
         case damaged(offset: Int)
-        /// The record that begins at `offset` is whole, but not the one that was written after the one before it.
+        /// The record that begins at `offset` is whole, but not the one that was written after what is before it.
         case misplaced(offset: Int, sequence: UInt64, due: UInt64)
     }
 
@@ -27,8 +27,8 @@ struct LogFileScan {
     enum Contents: Equatable {
         /// A manifest's changes to the list of files.
         case edits
-        /// A write-ahead log's batches. The first is due at a sequence number, if that is known.
-        case batches(due: UInt64?)
+        /// A write-ahead log's batches. The first is due at a sequence number, if that is known, or else after one.
+        case batches(due: UInt64?, after: UInt64 = 0)
     }
 
     static let blockSize = 32768
@@ -39,12 +39,33 @@ struct LogFileScan {
 
     private let bytes: UnsafeRawBufferPointer
 
-    /// Scans a file's bytes. `due` is where the batch after the file's last whole one has to begin.
-    static func scan(_ bytes: UnsafeRawBufferPointer, _ contents: Contents) -> (verdict: Verdict, due: UInt64?) {
+    /// Scans a file's bytes. `due` is where the batch after the file's last whole one has to begin; `edits` are a
+    /// manifest's whole records.
+    static func scan(
+        _ bytes: UnsafeRawBufferPointer, _ contents: Contents
+    ) -> (verdict: Verdict, due: UInt64?, edits: [[UInt8]]) {
+        let scan = LogFileScan(bytes: bytes)
         var due: UInt64?
-        if case .batches(let first) = contents { due = first }
-        let verdict = LogFileScan(bytes: bytes).verdict(isLog: contents != .edits, &due)
-        return (verdict, due)
+        var edits: [[UInt8]] = []
+        switch contents {
+        case .edits:
+            let verdict = scan.verdict(keeping: .max) { edit, _ in
+                edits.append(edit)
+                return nil
+            }
+            return (verdict, nil, edits)
+        case .batches(let first, let after):
+            due = first
+            let verdict = scan.verdict(keeping: batchHeaderSize) { head, offset in
+                guard let (sequence, count) = batchHeader(head) else { return .damaged(offset: offset) }
+                if due.map({ $0 != sequence }) ?? (sequence <= after) {
+                    return .misplaced(offset: offset, sequence: sequence, due: due ?? after + 1)
+                }
+                due = sequence + UInt64(count)
+                return nil
+            }
+            return (verdict, due, [])
+        }
     }
 
     private enum Fragment {
@@ -54,7 +75,10 @@ struct LogFileScan {
         case invalid(end: Int?)
     }
 
-    private func verdict(isLog: Bool, _ due: inout UInt64?) -> Verdict {
+    /// Follows the records, and shows each one's first bytes, up to `limit`, to `judge`, which may find it wrong.
+    private func verdict(
+        keeping limit: Int, _ judge: (_ head: [UInt8], _ offset: Int) -> Verdict?
+    ) -> Verdict {
         var offset = 0
         var recordStart: Int?
         var head: [UInt8] = []
@@ -66,17 +90,11 @@ struct LogFileScan {
                 // A fragment must begin a record exactly when none is open.
                 guard starts == (recordStart == nil) else { return verdict(onDamageAt: recordStart ?? offset) }
                 let start = recordStart ?? offset
-                head.append(contentsOf: bytes[payload].prefix(Self.batchHeaderSize - head.count))
+                head.append(contentsOf: bytes[payload].prefix(limit - head.count))
                 offset = payload.upperBound
                 recordStart = ends ? nil : start
                 guard ends else { continue }
-                if isLog {
-                    guard let (sequence, count) = Self.batchHeader(head) else { return .damaged(offset: start) }
-                    if let due, sequence != due {
-                        return .misplaced(offset: start, sequence: sequence, due: due)
-                    }
-                    due = sequence + UInt64(count)
-                }
+                if let wrong = judge(head, start) { return wrong }
                 head.removeAll(keepingCapacity: true)
             case .invalid:
                 return verdict(onDamageAt: recordStart ?? offset)

@@ -3,14 +3,23 @@
 ///     records/   the database
 ///     opening/   its files as they were, while it is being opened (`OpeningCopy`)
 ///     damaged/   files as they were before a torn record was cut off
-///     witness    how far the log had been synced (`WitnessNote`)
+///
+/// The witness (`WitnessNote`), which says how far the log had been synced, is a member's own, not its log's: a log
+/// directory that is put back as it was earlier does not bring the earlier note with it.
 struct LogFiles {
     let directory: String
-    init(_ directory: String) { self.directory = directory }
+    let witnessPath: String
+    /// Where the note was before it was moved out of the log's directory.
+    let formerWitnessPath: String
+
+    init(_ directory: String, witness: String? = nil) {
+        self.directory = directory
+        formerWitnessPath = directory + "/witness"
+        witnessPath = witness ?? formerWitnessPath
+    }
 
     var records: String { directory + "/records" }
     var copy: String { directory + "/opening" }
-    var witnessPath: String { directory + "/witness" }
 
     /// What became of the note.
     enum Witness: Equatable {
@@ -19,8 +28,8 @@ struct LogFiles {
     }
 
     func witness() throws -> Witness {
-        guard Files.exists(witnessPath) else { return .missing }
-        return WitnessNote(decoding: try Files.read(witnessPath)).map { .valid($0) } ?? .damaged
+        guard let path = [witnessPath, formerWitnessPath].first(where: Files.exists) else { return .missing }
+        return WitnessNote(decoding: try Files.read(path)).map { .valid($0) } ?? .damaged
     }
 
     /// Throws if the note saw something in a log that is not there.

@@ -5,7 +5,7 @@ struct MemberPlaces {
 
     init(dataDirectory: String, walDirectory: String?) {
         self.dataDirectory = dataDirectory
-        log = LogFiles(walDirectory ?? dataDirectory + "/member/log")
+        log = LogFiles(walDirectory ?? dataDirectory + "/member/log", witness: dataDirectory + "/member/witness")
     }
 
     var member: String { dataDirectory + "/member" }
@@ -32,7 +32,8 @@ struct MemberPlaces {
             throw StorageError(
                 .missingEntries, log.directory,
                 "the log of the member in \(dataDirectory) is not in \(log.directory); give the --wal-dir that it was made with. "
-                    + "If it is lost, remove this member from the cluster, and add it again with an empty data directory")
+                    + "If it is lost, remove this member from the cluster, and add it again with an empty data directory"
+            )
         }
         if state.isNew { throw missingState(statePath) }
     }

@@ -74,11 +74,11 @@ public final class RaftLog: Sendable {
         return (RaftLog(contents), recovered)
     }
 
-    /// Reads a log that is not to be changed, and that was inspected, into memory.
-    static func read(_ files: LogFiles, witness: LogFiles.Witness) throws -> RecoveredLog {
+    /// Reads a log that is not to be changed, and that was inspected, from its database at `path`.
+    static func read(_ files: LogFiles, from path: String, witness: LogFiles.Witness) throws -> RecoveredLog {
         var recovered = RecoveredLog()
         _ = try Contents(
-            files, durability: .synced, access: .readOnly, witness: witness, recovered: &recovered)
+            files, path: path, durability: .synced, access: .readOnly, witness: witness, recovered: &recovered)
         return recovered
     }
 
@@ -144,14 +144,15 @@ private struct Contents {
         """
 
     init(
-        _ files: LogFiles, durability: RaftLog.Durability, access: Database.Access = .readWrite,
+        _ files: LogFiles, path: String? = nil, durability: RaftLog.Durability, access: Database.Access = .readWrite,
         settings: String = "", witness noted: LogFiles.Witness, checks: StorageChecks = .all,
         recovered: inout RecoveredLog
     ) throws {
         self.files = files
         self.durability = durability == .synced ? .synced : .logged
         self.checks = checks
-        database = try openDatabase(files.records, settings: Self.settings + settings, access: access, named: "log")
+        database = try openDatabase(
+            path ?? files.records, settings: Self.settings + settings, access: access, named: "log")
         do {
             try recover(&recovered)
         } catch let error as RocksDBError {
@@ -176,6 +177,7 @@ private struct Contents {
         let file = try WitnessFile(path: files.witnessPath)
         if witness != WitnessNote() { try file.write(witness) }
         try file.sync()
+        if files.formerWitnessPath != files.witnessPath { try Files.remove(files.formerWitnessPath) }
         witnessFile = file
     }
 
@@ -343,7 +345,7 @@ private struct Contents {
     private func checkChain(_ record: LogRecord) throws {
         let first = record.entries[0].index
         guard first.rawValue <= lastIndex.rawValue + 1, first > base.index || records.isEmpty else {
-            throw damaged("it has a hole between index \(lastIndex.rawValue) and \(first.rawValue)")
+            throw damaged("the entries between index \(lastIndex.rawValue) and \(first.rawValue) are missing")
         }
         guard record.predecessorChecksum == records.last?.checksum ?? rootChecksum else {
             throw damaged("the record at index \(first.rawValue) was not written after the one before it")

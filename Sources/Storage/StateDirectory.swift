@@ -42,12 +42,16 @@ public final class StateDirectory: Sendable {
     /// The directory of the live generation, or of the first one. One that is just being put back counts.
     static func live(in path: String) throws -> String {
         let names = Files.exists(path) ? try Files.list(path) : []
-        let generations = names.compactMap { number($0) ?? ($0.hasPrefix("opening-") ? number(String($0.dropFirst(8))) : nil) }
+        let generations = names.compactMap {
+            number($0) ?? ($0.hasPrefix("opening-") ? number(String($0.dropFirst(8))) : nil)
+        }
         return subdirectory(path, generations.max() ?? 1)
     }
 
     /// Where the live generation's files are kept while it is being opened.
-    static func copyPath(in path: String) throws -> String { try path + "/opening-" + name(generation(of: live(in: path))) }
+    static func copyPath(in path: String) throws -> String {
+        try path + "/opening-" + name(generation(of: live(in: path)))
+    }
 
     /// Removes what interrupted installations left, once the live generation is known to be good.
     func removeLeftovers() throws {

@@ -88,6 +88,27 @@ public final class StateFiles: Sendable {
         }
     }
 
+    /// Reads everything, in order, and checks each key's and value's form.
+    func readAll(_ body: (_ isEvent: Bool) -> Void) throws {
+        var cursor = database.cursor(from: [], to: [0xff], fillCache: false)
+        while try reading({ try cursor.advance() }) {
+            try cursor.withEntry { key, value in
+                _ = try content(value)
+                switch key.first {
+                case StateFormat.historyPrefix:
+                    guard HistoryKey(key) != nil else { throw damaged("a key of its history is malformed") }
+                    body(true)
+                case StateFormat.notePrefix:
+                    body(false)
+                default:
+                    guard key.elementsEqual(StateFormat.markKey) || key.elementsEqual(StateFormat.installedKey) else {
+                        throw damaged("it has a key of no known kind")
+                    }
+                }
+            }
+        }
+    }
+
     private func mark(_ key: [UInt8], tier: Database.ReadTier = .all) throws -> AppliedMark? {
         try reading {
             try key.withUnsafeBytes { key in

@@ -97,7 +97,7 @@ def test_the_same_check_fails_when_the_log_is_not_synced(server, processes, libr
         puts += round_with_power_cut(cluster, rng, f"round{number}")[0]
         if witness == "lost":
             for member in cluster.members:
-                (member.data / "member/log/witness").unlink()
+                (member.data / "member/witness").unlink()
         began = time.monotonic()
         try:
             cluster.start()

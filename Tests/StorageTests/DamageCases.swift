@@ -26,7 +26,9 @@ struct DamageCases {
         ending: StoredMember.Ending = .rest
     ) {
         all.append(
-            Damage(row: row, name: "\(file) \(detail), stopped \(ending.rawValue)", ending: ending, file: file, change: change))
+            Damage(
+                row: row, name: "\(file) \(detail), stopped \(ending.rawValue)", ending: ending, file: file,
+                change: change))
     }
 
     private func logs(_ ending: StoredMember.Ending) throws -> [String] {
@@ -61,7 +63,8 @@ struct DamageCases {
                 guard ending == .rest || isLast else { continue }
                 for byte in 0..<LogFileScan.headerSize {
                     let part = byte < 4 ? "checksum" : byte < 6 ? "length" : "type"
-                    let bits = isLast || factor > 1 ? [0, 1, 2, 3, 4, 5, 6, 7] : [Int.random(in: 0...7, using: &random)]
+                    let bits =
+                        isLast || factor > 1 ? [0, 1, 2, 3, 4, 5, 6, 7] : [Int.random(in: 0...7, using: &random)]
                     for bit in bits {
                         add(
                             "log: a bit of a record's \(part)\(isLast ? ", the last record, \(ending.rawValue)" : "")",
@@ -85,7 +88,10 @@ struct DamageCases {
                     "log: the last record cut short, \(ending.rawValue)", file, .truncate(last + size),
                     "cut to \(last + size)", ending: ending)
             }
-            add("log: the last record gone, \(ending.rawValue)", file, .truncate(last), "cut to \(last)", ending: ending)
+            add(
+                "log: the last record gone, \(ending.rawValue)", file, .truncate(last), "cut to \(last)", ending: ending
+            )
+            all[all.count - 1].isBeforeLastAppend = ending == .unproven
             let sector = last + 511 - (last + 511) % 512
             if sector + 512 <= bytes.count {
                 add(
@@ -93,7 +99,8 @@ struct DamageCases {
                     "sector at \(sector) zeroed", ending: ending)
             }
             add(
-                "log: zeros after the last record, \(ending.rawValue)", file, .append([UInt8](repeating: 0, count: 700)),
+                "log: zeros after the last record, \(ending.rawValue)", file,
+                .append([UInt8](repeating: 0, count: 700)),
                 "with zeros after it", ending: ending)
         }
     }
@@ -120,10 +127,16 @@ struct DamageCases {
         let offsets =
             size <= flips * 2 ? Array(0..<size) : (0..<flips).map { _ in Int.random(in: 0..<size, using: &random) }
         for offset in offsets {
-            add("\(kind), a bit flipped", path, .flip(offset: offset, mask: 1 << UInt8.random(in: 0...7, using: &random)), "byte \(offset)")
+            add(
+                "\(kind), a bit flipped", path,
+                .flip(offset: offset, mask: 1 << UInt8.random(in: 0...7, using: &random)), "byte \(offset)")
         }
-        let cuts = [0, 1, size / 3, size / 2, size - 1] + (0..<(matters ? 3 : 0) * factor).map { _ in Int.random(in: 0..<size, using: &random) }
-        for cut in Set(cuts).sorted() where cut < size { add("\(kind), cut short", path, .truncate(cut), "cut to \(cut)") }
+        let cuts =
+            [0, 1, size / 3, size / 2, size - 1]
+            + (0..<(matters ? 3 : 0) * factor).map { _ in Int.random(in: 0..<size, using: &random) }
+        for cut in Set(cuts).sorted() where cut < size {
+            add("\(kind), cut short", path, .truncate(cut), "cut to \(cut)")
+        }
         add("\(kind), zeroed", path, .zero(0..<size), "zeroed")
         for _ in 0..<(matters ? 2 : 1) * factor {
             let start = Int.random(in: 0...(size - 1) / 512, using: &random) * 512
@@ -139,7 +152,9 @@ struct DamageCases {
             for start in kind.hasSuffix("MANIFEST") ? starts : [] {
                 for byte in 0..<LogFileScan.headerSize {
                     let bit = UInt8.random(in: 0...7, using: &random)
-                    add("\(kind), a bit of a record's header", path, .flip(offset: start + byte, mask: 1 << bit), "byte \(start + byte)")
+                    add(
+                        "\(kind), a bit of a record's header", path, .flip(offset: start + byte, mask: 1 << bit),
+                        "byte \(start + byte)")
                 }
             }
             // Padding between the last fragment of a block and the block's end.
@@ -160,11 +175,17 @@ struct DamageCases {
             let size = try Files.size(of: member.path(.rest) + "/" + path)
             for offset in size - 53..<size {
                 let bits = factor > 1 ? Array(0...7) : [Int.random(in: 0...7, using: &random)]
-                for bit in bits { add("\(kind(of: path)), a bit of its footer", path, .flip(offset: offset, mask: 1 << UInt8(bit)), "byte \(offset) bit \(bit)") }
+                for bit in bits {
+                    add(
+                        "\(kind(of: path)), a bit of its footer", path, .flip(offset: offset, mask: 1 << UInt8(bit)),
+                        "byte \(offset) bit \(bit)")
+                }
             }
             for _ in 0..<15 * factor {
                 let offset = size - 54 - Int.random(in: 0..<min(1400, size - 54), using: &random)
-                add("\(kind(of: path)), a bit of its index or properties", path, .flip(offset: offset, mask: 1 << UInt8.random(in: 0...7, using: &random)), "byte \(offset)")
+                add(
+                    "\(kind(of: path)), a bit of its index or properties", path,
+                    .flip(offset: offset, mask: 1 << UInt8.random(in: 0...7, using: &random)), "byte \(offset)")
             }
         }
     }
@@ -176,7 +197,9 @@ struct DamageCases {
         func alike(_ a: String, _ b: String) -> Bool { a != b && kind(of: a) == kind(of: b) }
         for path in files where path.hasSuffix(".sst") || path.hasSuffix(".log") {
             for other in files where alike(path, other) {
-                add("\(kind(of: path)), another one in its place", path, .replace(with: current + "/" + other), "replaced by \(other)")
+                add(
+                    "\(kind(of: path)), another one in its place", path, .replace(with: current + "/" + other),
+                    "replaced by \(other)")
             }
         }
         for former in member.former + [member.beforeLastAppend] {
@@ -188,7 +211,9 @@ struct DamageCases {
                 guard path.contains("MANIFEST") || path.hasSuffix(".log") else { continue }
                 // What used to be under another name.
                 for now in files where kind(of: now) == kind(of: path) && now != path {
-                    add("\(kind(of: now)), an older one in its place", now, .replace(with: former + "/" + path), "replaced by \(path) of \(name)")
+                    add(
+                        "\(kind(of: now)), an older one in its place", now, .replace(with: former + "/" + path),
+                        "replaced by \(path) of \(name)")
                 }
             }
             for directory in ["member/log/records", "member/log", "member/state"] {

@@ -20,23 +20,39 @@ import Testing
         #expect(matrix.logFiles >= 3 && matrix.stateTables >= 3)
     }
 
-    /// Without its checks the same member aborts, and serves what it never held: so the matrix can fail.
+    /// Without its checks the same member serves what it never held, and without the scan RocksDB ends the process: so
+    /// the matrix can fail.
     @Test(arguments: [StorageChecks.all.subtracting(.scan), []])
     func withoutTheChecksTheMatrixFails(checks: StorageChecks) throws {
         let member = try StoredMember()
-        let cases = try DamageCases(member, factor: 1).all.filter { $0.row.hasPrefix("log") }
+        let cases = try DamageCases(member, factor: 1).all.enumerated()
+            .filter { $0.offset % 5 == 0 && $0.element.row.hasPrefix("log") }.map(\.element)
         let matrix = try DamageMatrix(member, cases, checks: checks)
-        print("with the checks \(checks.rawValue): \(matrix.violations.count) violations in \(cases.count) cases")
-        for violation in matrix.violations.prefix(5) { print("  ", violation) }
-        #expect(matrix.violations.count > 0)
+        print("with the checks \(checks.rawValue): \(matrix.violationCounts) in \(cases.count) cases")
+        #expect(matrix.violationCounts[.ended, default: 0] > 0)
+        if checks.isEmpty { #expect(matrix.violationCounts[.wrongContent, default: 0] > 0) }
     }
 }
 
 /// The cases of a matrix, each tried on a copy of a member of its own, and what came of them.
 struct DamageMatrix {
     enum Outcome: String, CaseIterable {
-        case refused, stopped, unchanged, dropped, violation
+        /// Not opened; all files as they were.
+        case refused
+        /// Opened, but a read failed and says where.
+        case stopped
+        /// All that it had is served.
+        case unchanged
+        /// A torn last record was dropped, with a notice.
+        case dropped
+        case violation
     }
+
+    enum Violation {
+        case ended, unnamed, changed, wrongContent
+    }
+
+    private(set) var violationCounts: [Violation: Int] = [:]
 
     private var table: [String: [Outcome: Int]] = [:]
     private var rows: [String] = []
@@ -51,7 +67,7 @@ struct DamageMatrix {
         stateTables = paths.filter { $0.hasPrefix("member/state/") && $0.hasSuffix(".sst") }.count
         let judge = try Judge(member, checks: checks)
         let next = Atomic(0)
-        let outcomes = Mutex<[(Int, Outcome, String)]>([])
+        let outcomes = Mutex<[(place: Int, Judge.Finding)]>([])
         let failures = Mutex<[any Error]>([])
         DispatchQueue.concurrentPerform(iterations: 2) { _ in
             do {
@@ -59,28 +75,31 @@ struct DamageMatrix {
                 while true {
                     let place = next.wrappingAdd(1, ordering: .relaxed).oldValue
                     guard place < cases.count else { return }
-                    let (outcome, text) = try judge.outcome(of: cases[place], number: place, reader)
-                    outcomes.withLock { $0.append((place, outcome, text)) }
+                    let finding = try judge.finding(on: cases[place], number: place, reader)
+                    outcomes.withLock { $0.append((place, finding)) }
                 }
             } catch {
                 failures.withLock { $0.append(error) }
             }
         }
         if let failure = failures.withLock({ $0.first }) { throw failure }
-        for (place, outcome, text) in outcomes.withLock({ $0 }).sorted(by: { $0.0 < $1.0 }) {
+        for (place, finding) in outcomes.withLock({ $0 }).sorted(by: { $0.place < $1.place }) {
             let row = cases[place].row
             if table[row] == nil { rows.append(row) }
-            table[row, default: [:]][outcome, default: 0] += 1
+            table[row, default: [:]][finding.outcome, default: 0] += 1
             count += 1
-            if outcome == .violation {
-                violations.append(
-                    "\(cases[place].name): \(text.replacingOccurrences(of: "\(member.root.path)/case-\(place)", with: "DIR"))")
-            }
+            guard let violation = finding.violation else { continue }
+            violationCounts[violation, default: 0] += 1
+            let text = finding.text.replacingOccurrences(of: "\(member.root.path)/case-\(place)", with: "DIR")
+            violations.append("\(cases[place].name): \(violation): \(text)")
         }
     }
 
     var text: String {
-        var lines = ["| damage | refused | stopped | unchanged | dropped, said | else |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
+        var lines = [
+            "| damage | refused | stopped | unchanged | dropped, said | else |",
+            "| --- | ---: | ---: | ---: | ---: | ---: |",
+        ]
         for row in rows.sorted() {
             let counts = Outcome.allCases.map { outcome in table[row]?[outcome].map(String.init) ?? "" }
             lines.append("| " + ([row] + counts).joined(separator: " | ") + " |")
@@ -121,7 +140,9 @@ private struct Judge: Sendable {
             sources[ending] = path
             whole[ending] = try digest(path)
             var files: [String: [UInt8]] = [:]
-            for (name, isDirectory) in try walk(path) where !isDirectory { files[name] = try Files.read(path + "/" + name) }
+            for (name, isDirectory) in try walk(path) where !isDirectory {
+                files[name] = try Files.read(path + "/" + name)
+            }
             originals[ending] = files
         }
         let before = try digest(member.beforeLastAppend)
@@ -131,40 +152,48 @@ private struct Judge: Sendable {
         without = [.rest: whole[.proven] ?? "", .unproven: before]
     }
 
-    func outcome(of damage: Damage, number: Int, _ reader: StorageReader) throws -> (DamageMatrix.Outcome, String) {
+    struct Finding {
+        var outcome: DamageMatrix.Outcome
+        var violation: DamageMatrix.Violation?
+        var text: String
+
+        init(_ outcome: DamageMatrix.Outcome, _ text: String) { (self.outcome, self.text) = (outcome, text) }
+        init(_ violation: DamageMatrix.Violation, _ text: String) {
+            (outcome, self.violation, self.text) = (.violation, violation, text)
+        }
+    }
+
+    func finding(on damage: Damage, number: Int, _ reader: StorageReader) throws -> Finding {
         let copy = "\(root)/case-\(number)"
         try damage.makeCopy(of: sources[damage.ending] ?? "", at: copy)
         defer { try? Files.remove(copy) }
         let before = try listing(copy)
-        guard let answer = try reader.read(copy, checks) else { return (.violation, "the process ended") }
+        guard let answer = try reader.read(copy, checks) else { return Finding(.ended, "the process ended") }
         switch answer {
         case .stopped(let message):
-            guard names(message, damage.file, in: copy) else {
-                return (.violation, "stopped without naming the file: \(message)")
-            }
+            guard names(message, damage.file, in: copy) else { return Finding(.unnamed, message) }
             // It is there still, for whoever wants to look into it.
             let isKept = try listing(copy)[damage.file] == before[damage.file]
-            return isKept ? (.stopped, message) : (.violation, "stopped, but changed \(damage.file)")
+            return isKept ? Finding(.stopped, message) : Finding(.changed, damage.file)
         case .refused(let message):
-            guard names(message, damage.file, in: copy) else {
-                return (.violation, "refused without naming the file: \(message)")
-            }
+            guard names(message, damage.file, in: copy) else { return Finding(.unnamed, message) }
             let after = try listing(copy)
             let changed = Set(before.keys).union(after.keys).filter { before[$0] != after[$0] }
-            if !changed.isEmpty { return (.violation, "refused, but changed \(changed.sorted())") }
-            return (.refused, message)
+            return changed.isEmpty ? Finding(.refused, message) : Finding(.changed, "\(changed.sorted())")
         case .opened(let digest, let notices):
-            if digest == whole[damage.ending] { return (.unchanged, notices) }
-            if digest == without[damage.ending], !notices.isEmpty { return (.dropped, notices) }
-            return (.violation, "opened with other content; notices: \(notices)")
+            if digest == whole[damage.ending] { return Finding(.unchanged, notices) }
+            guard digest == without[damage.ending] else { return Finding(.wrongContent, notices) }
+            if !notices.isEmpty { return Finding(.dropped, notices) }
+            // Nothing of the last append was on the disk: nothing is lost, and there is nothing to be said of.
+            return damage.isBeforeLastAppend ? Finding(.unchanged, "") : Finding(.wrongContent, "silently less")
         }
     }
 
-    /// The file itself, by whichever name; for entries that are gone, the database that lacks them.
+    /// The file itself; for entries that are gone, the database that lacks them.
     private func names(_ message: String, _ file: String, in copy: String) -> Bool {
         if message.contains("\(copy)/\(file)") { return true }
         let parent = file.split(separator: "/").dropLast().joined(separator: "/")
-        return message.contains("missing") && message.contains("\(copy)/\(parent)")
+        return ["missing", "too old"].contains { message.contains($0) } && message.contains("\(copy)/\(parent)")
     }
 
     /// The files with what is in them; our lock says who held it last.

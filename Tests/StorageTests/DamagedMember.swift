@@ -42,7 +42,7 @@ struct StoredMember {
         func session(_ body: (RaftLog, StateDatabase) throws -> Void) throws {
             let (storage, recovery) = try MemberStorage.open(
                 dataDirectory: data, newIdentity: Self.identity, initialConfiguration: Self.configuration,
-                durability: .unsynced, logSettings: Self.settings)
+                logSettings: Self.settings)
             let state = try StateDatabase(storage.states.files)
             for entry in recovery.log.entries where entry.index > state.applied.index { try apply(entry, to: state) }
             try body(storage.log, state)
@@ -91,7 +91,7 @@ struct StoredMember {
             try append(2, size: 1500, to: log, state)
             try copy(data, to: path(.proven))
             try copy(data, to: path(.unproven))
-            let witness = "/member/log/witness"
+            let witness = "/member/witness"
             try Files.write(Files.read(beforeLastAppend + witness), to: path(.unproven) + witness)
             try log.append(
                 hardState: HardState(term: Term(term), vote: MemberID(8), commit: LogIndex(last)), entries: [])
@@ -114,6 +114,8 @@ struct Damage: Sendable {
     /// The path of the file or directory, below the data directory.
     var file: String
     var change: Change
+    /// The files are what they were before the last append, which had not returned.
+    var isBeforeLastAppend = false
 
     enum Change: Sendable {
         case flip(offset: Int, mask: UInt8)

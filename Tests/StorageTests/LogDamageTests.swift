@@ -314,7 +314,8 @@ import Testing
         let wal = try walFile()
         let whole = try Files.read(wal)
         try Files.write(whole + old, to: wal)
-        try expectRefusal(.corruption, naming: "\(wal) is damaged: the record at byte \(whole.count) has sequence number")
+        try expectRefusal(
+            .corruption, naming: "\(wal) is damaged: the record at byte \(whole.count) has sequence number")
         // A file in between that is gone shows in the same way.
         try Files.write(whole, to: wal)
         let later = whole.withUnsafeBytes { bytes in
@@ -329,7 +330,7 @@ import Testing
         let checksum = record[6...].withUnsafeBytes { CRC32C.masked(CRC32C.checksum($0)) }
         record.replaceSubrange(0..<4, with: withUnsafeBytes(of: checksum.littleEndian) { [UInt8]($0) })
         try Files.write(record, to: log + "/records/999999.log")
-        try expectRefusal(.corruption, naming: "what was between is gone")
+        try expectRefusal(.corruption, naming: "is of another time, or lacks a part")
     }
 
     @Test func aMissingWitnessIsSaid() throws {
@@ -394,5 +395,7 @@ import Testing
 
 extension LogFileScan {
     /// Of a write-ahead log.
-    fileprivate static func verdict(_ bytes: UnsafeRawBufferPointer) -> Verdict { scan(bytes, .batches(due: nil)).verdict }
+    fileprivate static func verdict(_ bytes: UnsafeRawBufferPointer) -> Verdict {
+        scan(bytes, .batches(due: nil)).verdict
+    }
 }
