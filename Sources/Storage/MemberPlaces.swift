@@ -28,10 +28,11 @@ struct MemberPlaces {
         _ statePath: String
     ) throws {
         if logInspection.isNew {
-            try log.refuseIfMissed(witness)
+            // A log elsewhere has a name of its own; one that was emptied is known by its witness.
+            if Files.exists(log.records) { try log.refuseIfMissed(witness) }
             throw StorageError(
                 .missingEntries, log.directory,
-                "the log of the member in \(dataDirectory) is not in \(log.directory); give the --wal-dir that it was made with. "
+                "the log of the member in \(dataDirectory) is missing, there is no database in \(log.records); give the --wal-dir that it was made with. "
                     + "If it is lost, remove this member from the cluster, and add it again with an empty data directory"
             )
         }

@@ -123,7 +123,8 @@ public final class MemberStorage: Sendable {
                     initialConfiguration: initialConfiguration, checks: checks
                 ) {
                     try RaftLog.recover(
-                        places.log, witness: witness, durability: durability, settings: logSettings, checks: checks)
+                        places.log, witness: witness, durability: durability, settings: logSettings, checks: checks
+                    ) { if let stored { try places.refuseForeignLog($0, of: stored) } }
                 }
             } catch {
                 stateOpening.takeBack()
@@ -161,7 +162,6 @@ public final class MemberStorage: Sendable {
         recoverLog: () throws -> (RaftLog, RecoveredLog)
     ) throws -> Opened {
         var (log, recovered) = try recoverLog()
-        if let stored { try places.refuseForeignLog(recovered, of: stored) }
         let states = try StateDirectory(opened: stateOpening)
         if stored == nil {
             // An interrupted creation left nothing but emptiness; anything else is somebody's.

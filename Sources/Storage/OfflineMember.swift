@@ -58,8 +58,9 @@ public final class OfflineMember: Sendable {
         let scratch = torn.isEmpty ? nil : try ScratchDirectory()
         self.scratch = scratch
         let readableLog = try scratch?.view(of: records, without: logInspection.torn, named: "log") ?? records
-        log = try RaftLog.read(places.log, from: readableLog, witness: note)
-        try places.refuseForeignLog(log, of: identity)
+        log = try RaftLog.read(places.log, from: readableLog, witness: note) {
+            try places.refuseForeignLog($0, of: identity)
+        }
         let readableState = try scratch?.view(of: statePath, without: stateInspection.torn, named: "state") ?? statePath
         state = try StateFiles(path: readableState, access: .readOnly)
         if try state.isBlank() { throw places.missingState(statePath) }

@@ -62,23 +62,27 @@ public final class RaftLog: Sendable {
         return (log, recovered)
     }
 
-    /// Opens the database and reads it all. The opening can still be taken back when the log is let go.
+    /// Opens the database and reads it all. `vet` says first whether it is the right one, since the witness is of that.
+    /// The opening can still be taken back when the log is let go.
     static func recover(
         _ files: LogFiles, witness: LogFiles.Witness, durability: Durability, settings: String = "",
-        checks: StorageChecks = .all
+        checks: StorageChecks = .all, vet: @Sendable (RecoveredLog) throws -> Void = { _ in }
     ) throws -> (RaftLog, RecoveredLog) {
         var recovered = RecoveredLog()
         let contents = try Contents(
-            files, durability: durability, settings: settings, witness: witness, checks: checks,
+            files, durability: durability, settings: settings, witness: witness, checks: checks, vet: vet,
             recovered: &recovered)
         return (RaftLog(contents), recovered)
     }
 
     /// Reads a log that is not to be changed, and that was inspected, from its database at `path`.
-    static func read(_ files: LogFiles, from path: String, witness: LogFiles.Witness) throws -> RecoveredLog {
+    static func read(
+        _ files: LogFiles, from path: String, witness: LogFiles.Witness, vet: @Sendable (RecoveredLog) throws -> Void
+    ) throws -> RecoveredLog {
         var recovered = RecoveredLog()
         _ = try Contents(
-            files, path: path, durability: .synced, access: .readOnly, witness: witness, recovered: &recovered)
+            files, path: path, durability: .synced, access: .readOnly, witness: witness, vet: vet,
+            recovered: &recovered)
         return recovered
     }
 
@@ -146,7 +150,7 @@ private struct Contents {
     init(
         _ files: LogFiles, path: String? = nil, durability: RaftLog.Durability, access: Database.Access = .readWrite,
         settings: String = "", witness noted: LogFiles.Witness, checks: StorageChecks = .all,
-        recovered: inout RecoveredLog
+        vet: @Sendable (RecoveredLog) throws -> Void, recovered: inout RecoveredLog
     ) throws {
         self.files = files
         self.durability = durability == .synced ? .synced : .logged
@@ -158,6 +162,7 @@ private struct Contents {
         } catch let error as RocksDBError {
             throw StorageError(reading: "log", error)
         }
+        try vet(recovered)
         if case .valid(let noted) = noted, checks.contains(.witness) {
             if !witness.covers(noted) { throw noted.missing(from: files.records, holding: witness) }
             if let notice = witness.notice(ofLosing: noted, in: files.records) { recovered.notices.append(notice) }
