@@ -103,7 +103,9 @@ let package = Package(
                 .product(name: "Yams", package: "Yams"),
             ] + nio),
         .executableTarget(name: "gulpctl", dependencies: ["GulpctlCommands"]),
-        .target(name: "GulpctlCommands", dependencies: ["EtcdClient", "GRPC", "EtcdAPI"] + nio),
+        .target(
+            name: "GulpctlCommands",
+            dependencies: ["EtcdClient", "GRPC", "EtcdAPI", "Raft", "Replica", "Storage"] + nio),
         .target(name: "Linearizability"),
         .target(name: "Simulation", dependencies: ["Replica", "Linearizability"]),
         .executableTarget(

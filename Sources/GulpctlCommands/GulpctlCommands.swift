@@ -6,7 +6,8 @@ import Foundation
 ///   argv ─▶ FlagTable ─▶ Command ─▶ request ─▶ EtcdConnection ─▶ response ─▶ OutputFormat ─▶ stdout
 ///                          │                    (ClusterConnection: the library's EtcdClient)
 ///                          ├── watch: WatchSession (one stream, resumed when it is lost)
-///                          └── lock, elect: Tenure (a lease of their own, until a signal)
+///                          ├── lock, elect: Tenure (a lease of their own, until a signal)
+///                          └── check data: no connection; a stopped member's files (Storage)
 /// ```
 ///
 /// What is promised: for the same arguments, environment and answers of the server, standard output, the
@@ -57,7 +58,8 @@ public enum Gulpctl {
     static let commands = [
         GetCommand.command, PutCommand.command, DeleteCommand.command, TransactionCommand.command,
         WatchCommand.command, LeaseCommands.command, LockCommand.command, ElectCommand.command,
-        MemberCommands.command, EndpointCommands.command, CompactionCommand.command, VersionCommand.command,
+        MemberCommands.command, EndpointCommands.command, CompactionCommand.command, CheckCommands.command,
+        VersionCommand.command,
     ]
 
     private static func dispatch(

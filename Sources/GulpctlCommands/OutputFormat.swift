@@ -1,7 +1,7 @@
 import EtcdAPI
 
 /// How answers become bytes on standard output: one type for each value of `--write-out`.
-protocol OutputFormat: LeaseFormat, ClusterFormat {
+protocol OutputFormat: LeaseFormat, ClusterFormat, CheckFormat {
     func bytes(_ response: Etcdserverpb_RangeResponse) throws(CommandFailure) -> [UInt8]
     func bytes(_ response: Etcdserverpb_PutResponse) throws(CommandFailure) -> [UInt8]
     func bytes(_ response: Etcdserverpb_DeleteRangeResponse) throws(CommandFailure) -> [UInt8]
