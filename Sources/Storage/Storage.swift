@@ -3,15 +3,18 @@
 ///     <data-dir>/member/
 ///         lock          held by the living process (its number inside)
 ///         identity      format, cluster and member id; written last, so that a half-made directory shows
+///         witness       how far the log had been synced, rewritten after each sync
 ///         log/          RaftLog: a RocksDB database, every write synced   (--wal-dir moves it)
 ///         state/000001/ StateDatabase: a RocksDB database written without a log of its own; the Raft log replays it
 ///
 /// What it promises. `RaftLog.append` returns when its entries are on the disk. What an open returns is what was
 /// acknowledged, whole, or the open fails: RocksDB's recovery drops data silently after several kinds of damage, so
 /// its files are scanned before it sees them, records carry a chain of checksums, and a note beside the log
-/// witnesses how far it once reached. `StateDatabase` comes back from a crash at the end of some batch, with
-/// the applied index, term and membership of that same batch. Snapshots go in and out as streams of checked chunks,
-/// and are installed by one rename.
+/// witnesses how far it once reached. An open that fails leaves every file as it was. `StateDatabase` comes back from
+/// a crash at the end of some batch, with the applied index, term and membership of that same batch. Snapshots go in
+/// and out as streams of checked chunks, and are installed by one rename.
+///
+/// The formats, the rules for crashes, and what becomes of each kind of damage: docs/storage.md.
 ///
 /// What it leaves to others: which entries to write, when to trim, what a record means. No decision about
 /// consensus is made here.
