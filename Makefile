@@ -11,7 +11,7 @@ PYTHON = .venv/bin/python
 COMPUTING_SUITES = ^(Raft|Store|Replica|Simulation|Linearizability|Storage|Discovery|Configuration|Gulpctl|LaunchModel|AssemblyFile)Tests\.|^AgentTests\.(World|Plan|Disconnect)Tests|^EngineTests\.(Simulation|Planner|Placement|ClusterView|StepBook)Tests
 
 .NOTPARALLEL:
-.PHONY: run test test-unit test-simulate test-planted test-end-to-end bench bench-launches build release release-run deps deps-test format lint clean
+.PHONY: run test test-unit test-simulate test-planted test-end-to-end bench bench-raft bench-launches build release release-run deps deps-test format lint clean
 
 # Builds in release and runs three members with agents, and two engines, on loopback until Ctrl-C.
 run: release-run
@@ -42,6 +42,11 @@ test-end-to-end: release deps-test
 bench: deps-test
 	$(SWIFT) build -c release --product gulpd
 	$(PYTHON) bench/h2load.py
+
+# What consensus itself costs, in memory: see docs/raft.md.
+bench-raft:
+	$(SWIFT) build -c release --product raft-bench
+	.build/release/raft-bench
 
 # Time to running, writes and watch events of launches: see bench/launches.py.
 bench-launches: deps-test release-run

@@ -22,6 +22,7 @@ let package = Package(
         .executable(name: "megam", targets: ["megam"]),
         .executable(name: "simulate", targets: ["simulate"]),
         .executable(name: "raft-scenario", targets: ["raft-scenario"]),
+        .executable(name: "raft-bench", targets: ["raft-bench"]),
         .executable(name: "gulpd-unsynced", targets: ["gulpd-unsynced"]),
         .library(name: "Raft", targets: ["Raft"]),
         .library(name: "Linearizability", targets: ["Linearizability"]),
@@ -114,6 +115,7 @@ let package = Package(
 
         .target(name: "RaftScenario", dependencies: ["Raft"]),
         .executableTarget(name: "raft-scenario", dependencies: ["RaftScenario"]),
+        .executableTarget(name: "raft-bench", dependencies: ["Raft"]),
 
         // For the tests of lost writes alone: it breaks a promise on purpose.
         .executableTarget(name: "gulpd-unsynced", dependencies: ["Server"], path: "Tests/Unsynced"),

@@ -56,35 +56,56 @@ extension RaftNode {
 
     // MARK: Sending
 
+    /// Entries read from the log for one follower, for the next one that needs the same.
+    struct SharedSlice {
+        var start = LogIndex.zero
+        var entries: [Entry] = []
+        var bytes = 0
+    }
+
     mutating func broadcastAppend() {
+        // Most followers need the same entries. The log does not change meanwhile.
+        var shared = SharedSlice()
         for position in membership.progress.rows.indices where membership.progress.rows[position].id != id {
-            sendAppend(position)
+            sendAppend(position, evenIfEmpty: true, &shared)
         }
     }
 
     /// Sends the next entries, or none, to bring the commit index.
-    mutating func sendAppend(_ position: Int) { _ = sendAppend(position, evenIfEmpty: true) }
+    mutating func sendAppend(_ position: Int) { sendAppend(position, evenIfEmpty: true) }
 
     /// - Returns: whether a message was sent.
     @discardableResult
     mutating func sendAppend(_ position: Int, evenIfEmpty: Bool) -> Bool {
-        let row = membership.progress.rows[position]
-        if row.isPaused { return false }
-        let previous = row.next.previous
-        guard let previousTerm = log.term(at: previous) else { return sendSnapshot(position) }
-        var slice: (entries: [Entry], bytes: Int) = ([], 0)
+        var shared = SharedSlice()
+        return sendAppend(position, evenIfEmpty: evenIfEmpty, &shared)
+    }
+
+    /// - Returns: whether a message was sent.
+    @discardableResult
+    private mutating func sendAppend(_ position: Int, evenIfEmpty: Bool, _ shared: inout SharedSlice) -> Bool {
+        // Field by field: a copy of the row would make its window be copied when the message is noted in it.
+        if membership.progress.rows[position].isPaused { return false }
+        let next = membership.progress.rows[position].next
+        guard let previousTerm = log.term(at: next.previous) else { return sendSnapshot(position) }
         // With a full window only empty messages are sent: if all in it were lost, the answer
         // to one of these gets things going again.
-        if row.state != .replicate || !row.inflights.isFull {
-            slice = log.slice(from: row.next, through: log.lastIndex, maxBytes: configuration.maxBytesPerMessage)
+        let isFull =
+            membership.progress.rows[position].state == .replicate
+            && membership.progress.rows[position].inflights.isFull
+        if !isFull, next <= log.lastIndex, shared.start != next {
+            let slice = log.slice(from: next, through: log.lastIndex, maxBytes: configuration.maxBytesPerMessage)
+            shared = SharedSlice(start: next, entries: slice.entries, bytes: slice.bytes)
         }
-        if slice.entries.isEmpty && !evenIfEmpty { return false }
-        membership.progress.rows[position].sent(entries: slice.entries.count, bytes: slice.bytes)
+        let hasEntries = !isFull && next <= log.lastIndex
+        if !hasEntries && !evenIfEmpty { return false }
+        membership.progress.rows[position].sent(
+            entries: hasEntries ? shared.entries.count : 0, bytes: hasEntries ? shared.bytes : 0)
         membership.progress.rows[position].sent(commit: log.commit)
         send(
             Message(
-                kind: .append, to: row.id, logTerm: previousTerm, index: previous, entries: slice.entries,
-                commit: log.commit))
+                kind: .append, to: membership.progress.rows[position].id, logTerm: previousTerm, index: next.previous,
+                entries: hasEntries ? shared.entries : [], commit: log.commit))
         return true
     }
 
@@ -125,7 +146,7 @@ extension RaftNode {
             return
         }
 
-        let old = membership.progress.rows[position]
+        let old = (state: membership.progress.rows[position].state, match: membership.progress.rows[position].match)
         let isNew = membership.progress.rows[position].acknowledged(upTo: message.index)
         // A probe answered at what was known already still says that the follower is there.
         guard isNew || (old.match == message.index && old.state == .probe) else { return }
