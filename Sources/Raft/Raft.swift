@@ -27,9 +27,15 @@
 ///   same moment. A leader counts itself only through them, so it may send entries to followers while
 ///   its own disk is still writing (dissertation, 10.2.1).
 /// - A `.snapshot` message says who needs one. The sender takes the state as it is then and replaces the
-///   metadata by that state's: index, term and configuration.
+///   metadata by that state's: index, term and configuration. Afterwards it calls `reportSnapshot`.
 /// - Every committed `.confChange`/`.confChangeV2` entry is handed to `applyConfChange`, before
-///   `applied(upTo:)` covers it.
+///   `applied(upTo:)` covers it, and not before the hard state of its Ready and of all earlier ones is durable
+///   (`commitMustBeDurableBeforeApply`).
+/// - On the way back from a crash, the state's applied index lies within the log: `InitialState` says what belongs
+///   together, and what does not is refused.
+/// - Ticks come at about the same pace on all members. Only reads by lease depend on it for their safety; they also
+///   need that ticks missed in a pause are made up for before the next read.
+/// - The transport vouches for the members at its ends, and reports what it could not deliver (`reportUnreachable`).
 ///
 /// **What it leaves to others.** Bytes on the wire, the log's storage, the state machine, the
 /// snapshot's data (a `.snapshot` message carries only its metadata), retries of dropped proposals
@@ -37,8 +43,9 @@
 ///
 /// **Where things are.** `RaftNode` holds the state and the driver's side; its extensions follow the
 /// protocol's parts: `+Step` (validation, terms), `+Election`, `+Replication`, `+Follower`,
-/// `+Membership`, `+Reads`, `+Transfer`. `LogTail` is the log in memory, `Progress` what a leader knows of a
-/// follower, `Quorum` the arithmetic of majorities, `ClusterConfiguration` and `ConfChange` membership.
+/// `+Membership`, `+Reads`, `+Lease`, `+Transfer`. `LogTail` is the log in memory, `Progress` what a leader knows of a
+/// follower, `Quorum` the arithmetic of majorities, `ClusterConfiguration` and `ConfChange` membership, `RaftStatus` what
+/// operators see. `docs/raft.md` lists every rule with its source and its place, and shows a driver's loop.
 ///
 /// Behaviour follows etcd-io/raft where the dissertation leaves room, because its corner cases
 /// are the best tried in the field; `Tests/RaftTests` runs that project's scenario files.
