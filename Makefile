@@ -11,14 +11,14 @@ PYTHON = .venv/bin/python
 COMPUTING_SUITES = ^(Raft|Store|Replica|Simulation|Linearizability|Storage|Discovery|Configuration|Gulpctl|LaunchModel|AssemblyFile)Tests\.|^AgentTests\.(World|Plan|Disconnect)Tests|^EngineTests\.(Simulation|Planner|Placement|ClusterView|StepBook)Tests
 
 .NOTPARALLEL:
-.PHONY: run test test-unit test-simulate test-planted test-end-to-end bench bench-raft bench-launches build release release-run deps deps-test format lint clean
+.PHONY: run test test-unit test-simulate test-planted test-crash-points test-end-to-end bench bench-raft bench-launches build release release-run deps deps-test format lint clean
 
 # Builds in release and runs three members with agents, and two engines, on loopback until Ctrl-C.
 run: release-run
 	@bash cluster/run.sh
 
 # Everything that must hold before a change goes in.
-test: deps-test release test-unit test-simulate test-planted test-end-to-end
+test: deps-test release test-unit test-simulate test-planted test-crash-points test-end-to-end
 
 # EtcdClient is tested against the release build and against etcd.
 test-unit: deps-test release
@@ -34,6 +34,11 @@ test-simulate: release
 test-planted: deps
 	python3 -m unittest discover --quiet --start-directory Tests/Planted
 	SWIFT="$(SWIFT)" python3 Tests/Planted/planted.py
+
+# A crash at every write, sync and rename: see Tests/CrashPoints/crash_points.py.
+test-crash-points: deps-test
+	$(SWIFT) build --product crash-workload
+	python3 Tests/CrashPoints/crash_points.py
 
 test-end-to-end: release deps-test
 	$(PYTHON) -m pytest Tests/EndToEnd

@@ -24,6 +24,7 @@ let package = Package(
         .executable(name: "raft-scenario", targets: ["raft-scenario"]),
         .executable(name: "raft-bench", targets: ["raft-bench"]),
         .executable(name: "gulpd-unsynced", targets: ["gulpd-unsynced"]),
+        .executable(name: "crash-workload", targets: ["crash-workload"]),
         .library(name: "Raft", targets: ["Raft"]),
         .library(name: "Linearizability", targets: ["Linearizability"]),
         .library(name: "EtcdClient", targets: ["EtcdClient"]),
@@ -128,6 +129,8 @@ let package = Package(
         .testTarget(name: "LinearizabilityTests", dependencies: ["Linearizability"]),
         .testTarget(name: "SimulationTests", dependencies: ["Simulation"]),
         .executableTarget(name: "storage-reader", dependencies: ["Storage"], path: "Tests/StorageReader"),
+        .executableTarget(
+            name: "crash-workload", dependencies: ["Replica", "Storage"], path: "Tests/CrashPoints/Workload"),
         .testTarget(name: "StorageTests", dependencies: ["Storage", "storage-reader"]),
         .testTarget(name: "GRPCTests", dependencies: ["GRPC"] + nio),
         .testTarget(name: "TransportTests", dependencies: ["Transport"]),

@@ -12,6 +12,9 @@ struct DatabaseFileList: Equatable {
     private(set) var firstLog: UInt64 = 0
     /// The highest sequence number in a table: the logs' begin after it.
     private(set) var highestSequence: UInt64 = 0
+    /// Logs with lower numbers were deleted. What a later record says of them comes too late: their sync was still
+    /// being noted while a flush let them go.
+    private var firstUndeletedLog: UInt64 = 0
 
     private enum Tag {
         static let comparator: UInt64 = 1
@@ -65,6 +68,7 @@ struct DatabaseFileList: Equatable {
             if tag == Tag.logAddition { return readLog(&fields) }
             if tag == Tag.logDeletion {
                 guard let number = fields.varint() else { return false }
+                firstUndeletedLog = max(firstUndeletedLog, number)
                 syncedLogs = syncedLogs.filter { $0.key >= number }
             }
         default:
@@ -93,7 +97,7 @@ struct DatabaseFileList: Equatable {
         guard let number = reader.varint() else { return false }
         while let field = reader.varint(), field != Tag.end {
             guard field == Tag.syncedSize, let size = reader.varint() else { return false }
-            syncedLogs[number] = size
+            if number >= firstUndeletedLog { syncedLogs[number] = size }
         }
         return true
     }
