@@ -13,6 +13,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+# The tests' children are programs; gRPC's handlers of forks, which could abort them, are for children that use gRPC.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))

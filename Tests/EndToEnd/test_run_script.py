@@ -21,10 +21,10 @@ class Run:
         beside = os.path.dirname(server.binary)
         with open(self.output, "wb") as output:
             self.process = subprocess.Popen(
-                ["bash", ROOT / "cluster/run.sh"],
+                # A shell that was itself started in the background ignores SIGINT, and so would all it starts. (Not by
+                # preexec_fn: Python then forks, and gRPC's handlers of forks sometimes abort the child.)
+                ["env", "--default-signal=INT", "bash", ROOT / "cluster/run.sh"],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-                # A shell that was itself started in the background ignores SIGINT, and so would all it starts.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                 env=clean_environment(
                     GULPD=server.binary, MEGAMD=os.environ.get("MEGAMD", f"{beside}/megamd"),
                     MEGAM=os.environ.get("MEGAM", f"{beside}/megam"), GULP_RUN_DIR=str(directory / "run"),
