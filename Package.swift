@@ -109,7 +109,7 @@ let package = Package(
             name: "GulpctlCommands",
             dependencies: ["EtcdClient", "GRPC", "EtcdAPI", "Raft", "Replica", "Storage"] + nio),
         .target(name: "Linearizability"),
-        .target(name: "Simulation", dependencies: ["Replica", "Linearizability"]),
+        .target(name: "Simulation", dependencies: ["Replica"]),
         .executableTarget(
             name: "simulate",
             dependencies: ["Simulation", .product(name: "ArgumentParser", package: "swift-argument-parser")]),

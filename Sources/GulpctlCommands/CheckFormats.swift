@@ -153,11 +153,8 @@ extension FieldsFormat {
         for voter in report.voters { lines.add("Voter", voter) }
         for learner in report.learners { lines.add("Learner", learner) }
         for member in report.members {
-            lines.add("ID", member.id.rawValue)
-            lines.add("Name", QuotedBytes.quote(member.name))
-            for url in member.peerURLs { lines.add("PeerURL", QuotedBytes.quote(url)) }
-            for url in member.clientURLs { lines.add("ClientURL", QuotedBytes.quote(url)) }
-            lines.add("IsLearner", member.isLearner)
+            lines.addMember(
+                member.id.rawValue, member.name, member.peerURLs, member.clientURLs, isLearner: member.isLearner)
         }
         for file in report.files {
             lines.add("File", QuotedBytes.quote(file.path))

@@ -118,11 +118,8 @@ extension FieldsFormat {
     func bytes(_ response: Etcdserverpb_MemberListResponse) -> [UInt8] {
         var lines = FieldLines(response.header)
         for member in response.members {
-            lines.add("ID", member.id)
-            lines.add("Name", QuotedBytes.quote(member.name))
-            for url in member.peerUrls { lines.add("PeerURL", QuotedBytes.quote(url)) }
-            for url in member.clientUrls { lines.add("ClientURL", QuotedBytes.quote(url)) }
-            lines.add("IsLearner", member.isLearner)
+            lines.addMember(
+                member.id, member.name, member.peerUrls, member.clientUrls, isLearner: member.isLearner)
             lines.addEmptyLine()
         }
         return lines.bytes

@@ -68,6 +68,16 @@ struct FieldLines {
 
     mutating func addEmptyLine() { bytes.append(UInt8(ascii: "\n")) }
 
+    mutating func addMember(
+        _ id: UInt64, _ name: String, _ peerURLs: [String], _ clientURLs: [String], isLearner: Bool
+    ) {
+        add("ID", id)
+        add("Name", QuotedBytes.quote(name))
+        for url in peerURLs { add("PeerURL", QuotedBytes.quote(url)) }
+        for url in clientURLs { add("ClientURL", QuotedBytes.quote(url)) }
+        add("IsLearner", isLearner)
+    }
+
     mutating func add(_ kv: Mvccpb_KeyValue, prefix: String = "") {
         add(prefix + "Key", QuotedBytes.quote(kv.key))
         add(prefix + "CreateRevision", kv.createRevision)

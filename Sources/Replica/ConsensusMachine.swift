@@ -202,7 +202,8 @@ public struct ConsensusMachine: Sendable {
     /// What can be said before it is in the log. A learner that is far behind would hold up whatever then needs its vote,
     /// so it must have nine tenths of the leader's log. (etcd's rule.)
     private func refusal(of proposal: MembershipProposal) -> RefusalReason? {
-        var voters = Set(node.status.configuration.voters)
+        let status = node.status
+        var voters = Set(status.configuration.voters)
         for change in proposal.changes.map(\.memberChange) {
             switch change.kind {
             case .addVoter: voters.insert(change.member)
@@ -211,11 +212,10 @@ public struct ConsensusMachine: Sendable {
             }
         }
         // (A member that joins does not know the voters yet.)
-        if voters.isEmpty, !node.status.configuration.voters.isEmpty { return .membership(.noVoters) }
+        if voters.isEmpty, !status.configuration.voters.isEmpty { return .membership(.noVoters) }
         let promoted = proposal.promoted
         if promoted.isEmpty { return nil }
         guard known.isLeader else { return .notLeader(known.leader) }
-        let status = node.status
         for learner in status.progress where learner.isLearner && promoted.contains(learner.id) {
             let behind = Double(learner.match.rawValue) < 0.9 * Double(status.lastIndex.rawValue)
             if behind { return .learnerNotReady }

@@ -130,9 +130,11 @@ private enum MemberNotes {
     /// A format byte.
     static let removedValue: [UInt8] = [1]
 
-    static func key(_ member: MemberID) -> [UInt8] { withUnsafeBytes(of: member.rawValue.bigEndian) { prefix + $0 } }
-    static func removedKey(_ member: MemberID) -> [UInt8] {
-        withUnsafeBytes(of: member.rawValue.bigEndian) { removedPrefix + $0 }
+    static func key(_ member: MemberID) -> [UInt8] { key(prefix, member) }
+    static func removedKey(_ member: MemberID) -> [UInt8] { key(removedPrefix, member) }
+
+    private static func key(_ prefix: [UInt8], _ member: MemberID) -> [UInt8] {
+        withUnsafeBytes(of: member.rawValue.bigEndian) { prefix + $0 }
     }
 
     static func value(_ member: MemberAttributes) -> [UInt8] {

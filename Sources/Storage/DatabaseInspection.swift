@@ -4,7 +4,7 @@ struct DatabaseInspection {
     struct TornFile: Equatable {
         var path: String
         var offset: Int
-        var name: String { String(path[(path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)...]) }
+        var name: String { Files.name(of: path) }
         var isManifest: Bool { name.hasPrefix("MANIFEST") }
 
         /// What to tell the operator when the record is dropped from a file of `size` bytes.
@@ -48,13 +48,11 @@ struct DatabaseInspection {
         let files = try check(manifest: directory + "/" + manifest)
         for (number, size) in files?.syncedLogs.sorted(by: { $0.key < $1.key }) ?? [] {
             let path = directory + "/" + Self.name(number, "log")
-            let found = Files.exists(path) ? try Files.size(of: path) : nil
-            guard found.map({ $0 >= size }) ?? false else { throw Self.incomplete(path, found, of: size, manifest) }
+            try Self.check(path, ofSize: size, by: manifest) { $0 >= size }
         }
         for (number, size) in files?.tables.sorted(by: { $0.key < $1.key }) ?? [] {
             let path = directory + "/" + Self.name(number, "sst")
-            let found = Files.exists(path) ? try Files.size(of: path) : nil
-            guard let found, found == size else { throw Self.incomplete(path, found, of: size, manifest) }
+            let found = try Self.check(path, ofSize: size, by: manifest) { $0 == size }
             try TableFooter.check(path, size: found)
         }
         try check(logs: logs, in: directory, files)
@@ -62,8 +60,7 @@ struct DatabaseInspection {
     }
 
     private static func name(_ number: UInt64, _ suffix: String) -> String {
-        let digits = String(number)
-        return String(repeating: "0", count: max(0, 6 - digits.count)) + digits + "." + suffix
+        Files.digits(number) + "." + suffix
     }
 
     /// Believes the directory, for a test that shows what the scan is for.
@@ -114,11 +111,16 @@ struct DatabaseInspection {
         }
     }
 
-    private static func incomplete(
-        _ path: String, _ found: Int?, of size: UInt64, _ manifest: String
-    ) -> StorageError {
-        guard let found else { return damaged(path, "it is missing, though \(manifest) lists it") }
-        return damaged(path, "it has \(found) bytes, where \(manifest) says \(size)")
+    /// Throws if a file that a manifest lists is missing or its size is not one that goes with the listed one.
+    /// - Returns: its size in bytes.
+    @discardableResult
+    private static func check(
+        _ path: String, ofSize size: UInt64, by manifest: String, _ isRight: (_ found: Int) -> Bool
+    ) throws -> Int {
+        guard Files.exists(path) else { throw damaged(path, "it is missing, though \(manifest) lists it") }
+        let found = try Files.size(of: path)
+        guard isRight(found) else { throw damaged(path, "it has \(found) bytes, where \(manifest) says \(size)") }
+        return found
     }
 
     /// The name in a `CURRENT` file, which holds nothing else but the line's end.

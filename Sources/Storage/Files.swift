@@ -29,6 +29,17 @@ enum Files {
         return slash == trimmed.startIndex ? "/" : String(trimmed[..<slash])
     }
 
+    /// The last part of a path.
+    static func name(of path: String) -> String {
+        String(path[(path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)...])
+    }
+
+    /// A number as file names have it: six digits, or more if it takes them.
+    static func digits(_ number: some BinaryInteger) -> String {
+        let digits = String(number)
+        return String(repeating: "0", count: max(0, 6 - digits.count)) + digits
+    }
+
     /// The names in a directory, sorted, without `.` and `..`.
     static func list(_ directory: String) throws -> [String] {
         guard let stream = opendir(directory) else { throw error("list", directory) }

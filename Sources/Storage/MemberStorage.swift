@@ -100,9 +100,9 @@ public final class MemberStorage: Sendable {
         let lock = try DirectoryLock(places.lock, of: dataDirectory)
         let stored = try storedIdentity(dataDirectory: dataDirectory)
         let logCopy = places.log.copy
-        let stateCopy = try StateDirectory.copyPath(in: places.states)
         let witness = try places.log.witness()
         let state = try StateDirectory.live(in: places.states)
+        let stateCopy = StateDirectory.copyPath(of: state)
         let scans = checks.contains(.scan)
         let logInspection = try DatabaseOpening.inspect(places.log.records, copyPath: logCopy, scans: scans)
         let stateInspection = try DatabaseOpening.inspect(state, copyPath: stateCopy, scans: scans)

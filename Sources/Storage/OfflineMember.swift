@@ -46,8 +46,8 @@ public final class OfflineMember: Sendable {
         // An opening that was interrupted will be begun again from the files as they were.
         func current(_ path: String, copy: String) -> String { Files.exists(copy) ? copy : path }
         let records = current(places.log.records, copy: places.log.copy)
-        let statePath = current(
-            try StateDirectory.live(in: places.states), copy: try StateDirectory.copyPath(in: places.states))
+        let live = try StateDirectory.live(in: places.states)
+        let statePath = current(live, copy: StateDirectory.copyPath(of: live))
         let note = try places.log.witness()
         let logInspection = try DatabaseInspection(records)
         let stateInspection = try DatabaseInspection(statePath)

@@ -167,14 +167,15 @@ private struct Contents {
             if !witness.covers(noted) { throw noted.missing(from: files.records, holding: witness) }
             if let notice = witness.notice(ofLosing: noted, in: files.records) { recovered.notices.append(notice) }
         } else if case .damaged = noted {
-            recovered.notices.append(
-                "\(files.witnessPath) does not check; the log was opened without it, and whether it is all that was "
-                    + "acknowledged is not known. A new note was made")
+            recovered.notices.append(noticeOfOpeningUnwitnessed("does not check"))
         } else if case .missing = noted, lastIndex != .zero {
-            recovered.notices.append(
-                "\(files.witnessPath) is missing; the log was opened without it, and whether it is all that was "
-                    + "acknowledged is not known. A new note was made")
+            recovered.notices.append(noticeOfOpeningUnwitnessed("is missing"))
         }
+    }
+
+    private func noticeOfOpeningUnwitnessed(_ reason: String) -> String {
+        "\(files.witnessPath) \(reason); the log was opened without it, and whether it is all that was acknowledged is not "
+            + "known. A new note was made"
     }
 
     /// Takes the witness note into use, so that it says what the log holds now.
@@ -262,10 +263,15 @@ private struct Contents {
     private mutating func commit() throws {
         Database.disableTimersOnThisThread()
         try database.write(batch, durability)
+        seeEnd()
+        try witnessFile?.write(witness)
+    }
+
+    /// Notes where the log ends now.
+    private mutating func seeEnd() {
         witness.lastIndex = lastIndex
         witness.lastTerm = termStarts.last?.term ?? base.term
         witness.changes = database.latestSequence
-        try witnessFile?.write(witness)
     }
 
     private func putTrimMark() {
@@ -323,9 +329,7 @@ private struct Contents {
         }
         witness.hardStateTerm = recovered.hardState.term
         witness.vote = recovered.hardState.vote
-        witness.lastIndex = lastIndex
-        witness.lastTerm = termStarts.last?.term ?? base.term
-        witness.changes = database.latestSequence
+        seeEnd()
     }
 
     /// Checks that a record continues the log, cuts what it replaces, and adds its entries after the base.

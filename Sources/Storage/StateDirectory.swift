@@ -19,7 +19,8 @@ public final class StateDirectory: Sendable {
     /// Opens the live generation, made if there is none, and removes what interrupted installations left.
     convenience init(path: String) throws {
         try Files.makeDirectory(path)
-        let (state, copy) = (try Self.live(in: path), try Self.copyPath(in: path))
+        let state = try Self.live(in: path)
+        let copy = Self.copyPath(of: state)
         let opening = try DatabaseOpening(
             state, copyPath: copy, DatabaseOpening.inspect(state, copyPath: copy))
         do {
@@ -48,9 +49,9 @@ public final class StateDirectory: Sendable {
         return subdirectory(path, generations.max() ?? 1)
     }
 
-    /// Where the live generation's files are kept while it is being opened.
-    static func copyPath(in path: String) throws -> String {
-        try path + "/opening-" + name(generation(of: live(in: path)))
+    /// Where a generation's files are kept while it is being opened.
+    static func copyPath(of state: String) -> String {
+        Files.parent(of: state) + "/opening-" + Files.name(of: state)
     }
 
     /// Removes what interrupted installations left, once the live generation is known to be good.
@@ -92,13 +93,10 @@ public final class StateDirectory: Sendable {
     }
 
     private static func generation(of path: String) -> Int {
-        number(String(path[(path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)...])) ?? 1
+        number(Files.name(of: path)) ?? 1
     }
 
-    private static func name(_ generation: Int) -> String {
-        let digits = String(generation)
-        return String(repeating: "0", count: max(0, 6 - digits.count)) + digits
+    private static func subdirectory(_ path: String, _ generation: Int) -> String {
+        path + "/" + Files.digits(generation)
     }
-
-    private static func subdirectory(_ path: String, _ generation: Int) -> String { path + "/" + name(generation) }
 }

@@ -12,6 +12,16 @@ import Testing
         return checkLinearizability(of: history, against: model).isLinearizable
     }
 
+    /// - Returns: whether the history is linearizable, on which both have to agree; one that happened is.
+    private func compare<Model: SequentialModel>(
+        _ operations: [History<Model.Call, Model.Answer>.Operation], _ model: Model, isDoctored: Bool, _ round: Int
+    ) -> Bool {
+        let expected = isLinearizableByBruteForce(operations, model)
+        #expect(isDoctored || expected, "round \(round): the model denies what happened")
+        #expect(verdict(operations, model) == expected, "round \(round): \(operations)")
+        return expected
+    }
+
     @Test func aboutRegisters() {
         var random = TestRandom(1)
         var right = 0
@@ -34,15 +44,14 @@ import Testing
                         (.compared(state == expected), state == expected ? new : state)
                     }
                 })
-            if random.chance(60) {
+            let isDoctored = random.chance(60)
+            if isDoctored {
                 let place = random.below(operations.count)
                 if case .value = operations[place].answer { operations[place].answer = .value(random.below(3)) }
                 if case .compared(let done) = operations[place].answer { operations[place].answer = .compared(!done) }
             }
             operations.shuffle(using: &random)
-            let expected = isLinearizableByBruteForce(operations, model)
-            if expected { right += 1 }
-            #expect(verdict(operations, model) == expected, "round \(round): \(operations)")
+            if compare(operations, model, isDoctored: isDoctored, round) { right += 1 }
         }
         #expect(right > 1_000 && right < 3_900, "\(right) of 4,000 were right: the comparison is one-sided")
     }
@@ -93,10 +102,7 @@ import Testing
                 }
             }
             operations.shuffle(using: &random)
-            let expected = isLinearizableByBruteForce(operations, model)
-            if expected { right += 1 }
-            #expect(isDoctored || expected, "round \(round): the model denies what happened")
-            #expect(verdict(operations, model) == expected, "round \(round): \(operations)")
+            if compare(operations, model, isDoctored: isDoctored, round) { right += 1 }
         }
         #expect(right > 1_000 && right < 3_900, "\(right) of 4,000 were right: the comparison is one-sided")
     }
@@ -117,10 +123,7 @@ import Testing
                 }
             }
             operations.shuffle(using: &random)
-            let expected = isLinearizableByBruteForce(operations, model)
-            if expected { right += 1 }
-            #expect(isDoctored || expected, "round \(round): the model denies what happened")
-            #expect(verdict(operations, model) == expected, "round \(round): \(operations)")
+            if compare(operations, model, isDoctored: isDoctored, round) { right += 1 }
         }
         #expect(right > 1_000 && right < 3_900, "\(right) of 4,000 were right: the comparison is one-sided")
     }
